@@ -39,6 +39,7 @@ export {
   type SnapshotInfo,
   type SnapshotOptions,
 } from "./volume/snapshots.ts";
+export { waitForSnapshot } from "./volume/wait_for_snapshot.ts";
 export { rollbackVolume } from "./volume/rollback.ts";
 export { type CloneOptions, cloneVolume } from "./volume/clone.ts";
 export { type Flattened, type FlattenOptions, flattenVolume } from "./volume/flatten.ts";
@@ -48,6 +49,7 @@ export { collectVolume, type CollectVolumeOptions } from "./volume/space/collect
 export { rekeyVolume, unlocked } from "./volume/seal/unlock.ts";
 export type { VolumeKeyFile, VolumeKeySource } from "./volume/seal/key_source.ts";
 export type { Seam } from "./volume/seam.ts";
+export type { Compression } from "./volume/format/compression.ts";
 export type { ShapeOptions } from "./volume/shape.ts";
 export type { StoreLike } from "./volume/store_like.ts";
 export type { LostJournal } from "./volume/lost.ts";
@@ -65,10 +67,12 @@ export {
   type VolumeStats,
   type VolumeWriteOptions,
 } from "./volume/volume.ts";
+export type { BesideOthers } from "./store/directory.ts";
 export { openStore, type OpenStoreOptions } from "./store/open.ts";
 export type { S3Credentials } from "./store/s3/credentials.ts";
 export {
   type ByteRange,
+  type GetTerms,
   type ListedObject,
   type Store,
   type StoredObject,

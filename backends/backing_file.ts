@@ -84,7 +84,7 @@ export async function openBackingFile(path: string, wish: FileWish): Promise<Bac
   const createBytes = wish.recovering ? undefined : wish.createBytes;
   const remedy = wish.recovering ? "check that its filesystem is mounted, and the path" : undefined;
   if (found === undefined && createBytes === undefined) {
-    const orMake = wish.readOnly ? "" : ", or have it made: create, size";
+    const orMake = wish.readOnly ? "" : ", or have it made by create and size";
     throw refusal(path, "there is no such file", remedy ?? `check the path${orMake}`);
   }
   if (found !== undefined) checkKind(path, found, wish);
@@ -93,14 +93,14 @@ export async function openBackingFile(path: string, wish: FileWish): Promise<Bac
   const { fd, readOnly } = await openAsPossible(path, found, limits, wish);
   try {
     if (createBytes !== undefined && createBytes > 0) lengthen(path, fd, createBytes);
-    const bytes = endOfFile(fd);
+    const bytes = lengthOf(path, fd);
     const status = found ?? fileStatus(path)!;
     const blockSize = wish.blockSize ?? defaultBlockSize(fd, status, limits, wish);
     if (bytes < blockSize && createBytes !== 0) {
       const reason = `its ${bytes} bytes are less than a block of ${blockSize}`;
       const larger = isDevice
         ? "give a device that has a medium, and room for a block"
-        : "make it longer (truncate -s), or have it made: create, size";
+        : "make it longer (truncate -s), or have it made by create and size";
       throw refusal(path, reason, remedy ?? larger);
     }
     if (wish.direct) checkAlignment(path, fd, blockSize);
@@ -139,6 +139,17 @@ function checkKind(path: string, { kind, device }: FileStatus, wish: FileWish): 
   const name = /^DEVNAME=(ublkb\d+)/m.exec(smallText(`/sys/dev/block/${device}/uevent`) ?? "")?.[1];
   if (name === undefined) return;
   throw refusal(path, `it is ${name}, a disk of a ublk server`, "give the file behind that disk");
+}
+
+/** Bytes of a file or a device. Some files of the kernel's, as in `/proc`, have no end to seek. */
+function lengthOf(path: string, fd: number): number {
+  try {
+    return endOfFile(fd);
+  } catch (error) {
+    const { errno = 0 } = error as UblkError;
+    const reason = `its length cannot be found: ${errnoText(errno)}`;
+    throw refusal(path, reason, "give a file with contents, or a block device", errno);
+  }
 }
 
 /** Makes a file as long as requested. */

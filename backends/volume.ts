@@ -5,7 +5,7 @@
  * @module
  */
 
-import type { Backend } from "../disk/backend.ts";
+import type { Backend, OpenContext } from "../disk/backend.ts";
 import type { Size } from "../disk/geometry.ts";
 import { parseSize } from "../disk/size.ts";
 import type { BackendSpec } from "../disk/spec.ts";
@@ -26,6 +26,7 @@ import { isShared, NOT_SHARED } from "../volume/shared_store.ts";
 
 export { KEY_OPTIONS } from "../volume/seal/key_options.ts";
 export { S3_OPTIONS, storeOfValues } from "../volume/s3_options.ts";
+export { volumeFiles } from "../volume/open_files.ts";
 export { LEAST_GC_BANDWIDTH } from "../volume/space/bandwidth.ts";
 
 const invalid = invalidIn("a volume");
@@ -59,7 +60,8 @@ export interface VolumeDiskOptions {
    */
   readonly journalSize?: Size;
   /**
-   * Go on without the journal, with what the store has. What was written last is lost.
+   * Go on without the journal, with what the store has. What was written last is lost. If the
+   * journal is there and can be read, the volume goes on with it.
    *
    * @default false
    */
@@ -100,7 +102,7 @@ export interface VolumeDiskOptions {
   readonly cacheDir?: string;
   /**
    * Whether a write waits or fails with ENOSPC when the journal is full, because the store is away or
-   * slow. A write that has waited for 25 s fails too.
+   * slow. A write fails too once it has waited for 25 s, or for 0.8 of its deadline if that is less.
    *
    * @default "wait"
    */
@@ -179,10 +181,13 @@ export function volume(name: string, options: VolumeDiskOptions = {}): BackendSp
 }
 
 /** Opens the volume. */
-export async function open(options: unknown): Promise<Backend> {
+export async function open(
+  options: unknown,
+  { deadlineMs }: Pick<OpenContext, "deadlineMs"> = {},
+): Promise<Backend> {
   // Most commands name the targets and open none of them: they need not load an engine.
   const { openDisk } = await import("../volume/open_disk.ts");
-  return await openDisk(options as StoredOptions);
+  return await openDisk(options as StoredOptions, deadlineMs);
 }
 
 /** The volume as a target. */
@@ -224,11 +229,13 @@ export const target: Target = {
     {
       name: "without-journal",
       kind: "switch",
-      help: "Go on with what the store has. What was written last is lost.",
+      once: true,
+      help: "If the journal is lost: go on with what the store has.",
     },
     {
       name: "force",
       kind: "switch",
+      once: true,
       help: "With --without-journal: do not wait for the lease of whoever has the volume.",
     },
     {

@@ -3,7 +3,7 @@
  *
  * ```text
  * bench/main.ts [ring|map|volume|hardware|nbd|kinds|doors|speed|start]… [--quick] [--json FILE]
- *   [--store URL] [--parallel]
+ *   [--store URL] [--disk NAME] [--parallel]
  * bench/main.ts --smoke     everything once, with tiny counts, on this machine, which must have ublk
  * ```
  *
@@ -13,6 +13,7 @@
 import { parseArgs } from "@std/cli";
 import { ensureHostPackages, NBDKIT_PACKAGE_NAMES } from "../vm/packages.ts";
 import { ensureKublk } from "../vm/kublk.ts";
+import { VmError } from "../vm/host.ts";
 import { runProgram } from "../vm/program.ts";
 import { runPlan } from "./guest.ts";
 import {
@@ -59,8 +60,9 @@ const USAGE =
 
   --quick      fewer and shorter samples, for rough figures
   --json FILE  write every sample to FILE
-  --store URL  the bucket of volumes: s3://BUCKET/PREFIX, with credentials in the environment
-               (default: one of ours, in a process beside)
+  --store URL  the bucket of volumes: s3://BUCKET/PREFIX, with credentials in the environment,
+               or ceph: Ceph in a chroot, as root (default: one of ours, in a process beside)
+  --disk NAME  of speed, kinds and doors only the comparisons with this disk, such as ublk-volume
   --parallel   boot even while another guest runs
   --smoke      everything once with tiny counts, on this machine instead of a guest: for tests;
                a section and --smoke: that part alone`;
@@ -173,9 +175,33 @@ async function nbd(size: keyof typeof NBD_PLANS): Promise<void> {
   }
 }
 
-async function speed(size: Size, options: BedOptions): Promise<GuestRecord[]> {
+/** How to measure in a guest. */
+interface Bed extends BedOptions {
+  /** Only comparisons with this disk. @default All */
+  readonly disk?: string;
+}
+
+/** The part of a plan that is about one disk. */
+function withDisk(plan: GuestPlan, { disk }: Bed): GuestPlan {
+  if (disk === undefined) return plan;
+  const has = (names: readonly string[]) => names.includes(disk);
+  const groups = plan.groups.filter(({ disks }) => has(disks));
+  if (groups.length > 0) {
+    return {
+      ...plan,
+      groups,
+      gcDisks: plan.gcDisks.filter((one) => one === disk),
+    };
+  }
+  const names = new Set(plan.groups.flatMap(({ disks }) => disks));
+  throw new VmError(
+    `--disk ${disk}: there is none in this section; there are ${[...names].join(", ")}`,
+  );
+}
+
+async function speed(size: Size, options: Bed): Promise<GuestRecord[]> {
   const kublk = await ensureKublk(options.signal);
-  const plan = speedPlan(size, kublk.path);
+  const plan = withDisk(speedPlan(size, kublk.path), options);
   const records = await measureOn(DETERMINISTIC, plan, options);
   showSpeed(plan, records, [`kublk built from ${kublk.version}`]);
   return records;
@@ -193,20 +219,22 @@ function showSpeed(
     [...conditions, same, ...copyLines(plan.groups)],
     speedTable(plan, records),
   );
+  if (plan.gcDisks.length === 0) return;
   section("Garbage in the steady state", [
     "V8's collections, young generation cut to 1 MiB, during random 4 KiB I/O at depth 32 and 1",
   ], gcTable(records));
 }
 
-async function kinds(size: Size, options: BedOptions): Promise<GuestRecord[]> {
+async function kinds(size: Size, options: Bed): Promise<GuestRecord[]> {
   return await besideNbdkit("Kinds of backends", kindsPlan(size), options);
 }
 
-async function doors(size: Size, options: BedOptions): Promise<GuestRecord[]> {
+async function doors(size: Size, options: Bed): Promise<GuestRecord[]> {
   return await besideNbdkit("Ways to a block device", doorsPlan(size), options);
 }
 
-async function besideNbdkit(title: string, plan: GuestPlan, options: BedOptions) {
+async function besideNbdkit(title: string, all: GuestPlan, options: Bed) {
+  const plan = withDisk(all, options);
   await ensureHostPackages(NBDKIT_PACKAGE_NAMES);
   const records = await measureOn(DETERMINISTIC, plan, options);
   showDisks(title, plan, records);
@@ -245,7 +273,7 @@ async function smoke(): Promise<void> {
 async function main(args: string[], signal: AbortSignal): Promise<number> {
   const options = parseArgs(args, {
     boolean: ["help", "quick", "smoke", "parallel"],
-    string: ["json", "store"],
+    string: ["json", "store", "disk"],
     unknown: (arg) => {
       if (SECTIONS.includes(arg)) return true;
       console.error(`unknown: ${arg}\n\n${USAGE}`);
@@ -257,7 +285,7 @@ async function main(args: string[], signal: AbortSignal): Promise<number> {
   else {
     const wanted = options._.length === 0 ? SECTIONS : options._;
     const size = options.smoke ? "smoke" : options.quick ? "quick" : "full";
-    const bed = { parallel: options.parallel, signal };
+    const bed = { parallel: options.parallel, signal, disk: options.disk };
     const records: GuestRecord[] = [];
     if (wanted.includes("ring")) await ring(size);
     if (wanted.includes("map")) await map(size);

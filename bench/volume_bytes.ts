@@ -87,39 +87,61 @@ export interface Sequential {
   readonly storeBytes: number;
   /** Rates of cold reads, of ours to dd's. */
   readonly ratios: readonly number[];
+  /** Rates of cold reads, in MiB of data a second. */
+  readonly rates: readonly number[];
+  /** The rate at which data got to the store, likewise. */
+  readonly writeRate: number;
+}
+
+/** How a volume keeps what is written. */
+export interface Kept {
+  /** Encrypts it; undefined for not. */
+  readonly key?: Uint8Array<ArrayBuffer>;
+  /** Compresses it. Half of each block is random then. */
+  readonly compress?: "zstd";
+}
+
+/** A MiB of data. */
+function dataOf(nth: number, { compress }: Kept): Uint8Array<ArrayBuffer> {
+  const data = new Uint8Array(MIB).fill(nth + 1);
+  if (compress === undefined) return data;
+  for (let at = 0; at < MIB; at += BLOCK) {
+    crypto.getRandomValues(data.subarray(at, at + BLOCK / 2));
+  }
+  return data;
 }
 
 /**
  * Writes a new volume in sequence, and reads it cold, beside dd over the same chunks.
- *
- * @param key Encrypts the volume; undefined for none.
  */
 export async function measureSequential(
   folder: string,
   mebibytes: number,
   rounds: number,
-  key?: Uint8Array<ArrayBuffer>,
+  kept: Kept = {},
 ): Promise<Sequential> {
+  const { key, compress } = kept;
   await using store = await openStore(`${folder}/store`, { create: true });
-  const name = key === undefined ? "sequential" : "sealed";
-  await Volume.create(name, { store, size: "1G", key });
+  const name = `${key === undefined ? "sequential" : "sealed"}${compress ?? ""}`;
+  await Volume.create(name, { store, size: "1G", key, compress });
   const bytes = counted(store);
   const data = mebibytes * MIB;
-  const buffers = Array.from({ length: 4 }, (_, nth) => new Uint8Array(MIB).fill(nth + 1));
-  {
+  const buffers = Array.from({ length: 4 }, (_, nth) => dataOf(nth, kept));
+  const written = await timed(async () => {
     const journal = `${folder}/journal`;
     await using volume = await Volume.open(name, { store, journal, journalSize: "256M", key });
     for (let at = 0; at < data; at += 4 * MIB) {
       await Promise.all(buffers.map((buffer, nth) => volume.write(buffer, at + nth * MIB)));
     }
     await volume.sync();
-  }
+  });
   const storeBytes = (bytes.chunks + bytes.rest) / data;
   const paths: string[] = [];
   for await (const chunk of store.list(`${name}/chunks/`)) {
     paths.push(store.localPath!(chunk.name));
   }
   const ratios: number[] = [];
+  const rates: number[] = [];
   for (let round = 0; round < rounds; round++) {
     for (const path of paths) {
       using file = realFiles.open(path);
@@ -137,6 +159,7 @@ export async function measureSequential(
       }));
     });
     ratios.push(await readWithDd(paths.sort()) / seconds);
+    rates.push(mebibytes / seconds);
   }
-  return { storeBytes, ratios };
+  return { storeBytes, ratios, rates, writeRate: mebibytes / written.seconds };
 }

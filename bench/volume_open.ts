@@ -9,6 +9,7 @@ import { realFiles } from "../files/real.ts";
 import type { Store } from "../store/store.ts";
 import { briefClaim, Committed } from "../volume/committed.ts";
 import { createVolume } from "../volume/create.ts";
+import { levelOf } from "../volume/drain/merge.ts";
 import { placeOf } from "../volume/format/place.ts";
 import { encodeRun, Extents } from "../volume/format/run.ts";
 import { makeSegments, segmentPaths } from "../volume/journal/files.ts";
@@ -21,8 +22,6 @@ import { BenchHost } from "./volume_host.ts";
 /** Blocks of a volume of 1 TiB. */
 const BLOCKS = 2 ** 28;
 const CHUNK_BYTES = 4 << 20;
-/** A level that no merge of the measurement reaches. */
-const HIGH_LEVEL = 9;
 
 /** Wall-clock time and CPU time in seconds. */
 export interface Duration {
@@ -58,7 +57,7 @@ export async function makeLargeVolume(store: Store, name: string, extents: numbe
   }
   const { bytes, sum } = encodeRun(head.volume, 1, list);
   await store.putIfAbsent(committed.names.run(1), bytes);
-  const entry = { number: 1, entries: extents, level: HIGH_LEVEL, bytes: bytes.length, sum };
+  const entry = { number: 1, entries: extents, level: levelOf(extents), bytes: bytes.length, sum };
   await committed.commit({ runs: [entry], nextRun: 2, nextChunk: 2 ** 22 });
   await committed.release();
 }

@@ -12,7 +12,7 @@
 
 import { formatSize } from "../disk/size.ts";
 import { thrownText, UblkError } from "../uapi/error.ts";
-import { type StoreLike, Volume, volumeInfo } from "../volume.ts";
+import { openStore, type StoreLike, unlocked, Volume, volumeInfo } from "../volume.ts";
 import { writeError, writeLine, writeText } from "./program/print.ts";
 import { errorLog, EXIT_FAILURE, EXIT_OK, exitStatus } from "./program/run.ts";
 import { bytesOf, type FileTable, pathsIn, storeFile, sumOfStored } from "./sfs/files.ts";
@@ -34,12 +34,13 @@ async function run(args: readonly string[]): Promise<number> {
   const store = await storeOf(line, stack);
   if (line.createvol) {
     const size = line.size ?? Math.max(LEAST_BYTES, 2 * bytesOf(line.dir, paths, BLOCK_BYTES));
-    await Volume.create(line.vol, { store, size });
+    await Volume.create(line.vol, { store, size, key: line.key });
   }
   await storeAll(line, store, paths);
   const failures = await compareAll(line, store);
   if (line.vbstate !== undefined) {
-    writeJson(line.vbstate, await volumeInfo(store, line.vol));
+    const opened = typeof store === "string" ? stack.use(await openStore(store)) : store;
+    writeJson(line.vbstate, await volumeInfo(await unlocked(opened, line.vol, line.key), line.vol));
   }
   return failures === 0 ? EXIT_OK : EXIT_FAILURE;
 }
@@ -101,9 +102,9 @@ function countOf(files: number): string {
   return files === 1 ? "1 file" : `${files} files`;
 }
 
-async function open({ vol, voldata }: SfsLine, store: StoreLike): Promise<Volume> {
+async function open({ vol, voldata, key }: SfsLine, store: StoreLike): Promise<Volume> {
   return await Volume.open(vol, {
-    store,
+    ...{ store, key },
     journal: `${voldata}/journal`,
     journalSize: JOURNAL_BYTES,
     report: (words) => writeError(`sfs: warning: ${words}`),

@@ -56,25 +56,38 @@ Deno.test("sfs + stores a folder, reads it back, adds files later, and notices a
   }
 });
 
-Deno.test("sfs + stores a folder in a bucket that its ancestor's variables name", async () => {
+Deno.test("sfs + stores a folder, encrypted, in a bucket that its ancestor's variables name", async () => {
   const folder = await Deno.makeTempDir({ prefix: "ublk-sfs-" });
   await using server = new FakeS3();
   try {
     await Deno.mkdir(`${folder}/files`);
     await Deno.writeTextFile(`${folder}/files/a`, "the bytes of a");
+    await Deno.writeFile(`${folder}/key`, crypto.getRandomValues(new Uint8Array(32)));
     const flags = ["-btype", "s3", "-dir", `${folder}/files`, "-sfsstate", `${folder}/s.json`]
-      .concat("-voldata", `${folder}/data`, "-vol", "files", "-createvol", "-size", "16M");
+      .concat("-voldata", `${folder}/data`, "-vol", "files");
+    const key = ["-keyfile", `${folder}/key`];
+    const made = [...flags, ...key, "-createvol", "-size", "16M"];
     const variables = {
       AWS_HOST: new URL(server.url).searchParams.get("endpoint")!,
       ...{ AWS_BUCKET: "bucket", AWS_ACCESS_KEY: "AK", AWS_SECRET_KEY: "a-secret" },
     };
-    const missing = await sfsWith({ ...variables, AWS_SECRET_KEY: "" }, ...flags);
+    const missing = await sfsWith({ ...variables, AWS_SECRET_KEY: "" }, ...made);
     assertEquals([missing.code, missing.stdout], [2, ""]);
     assertStringIncludes(missing.stderr, "the variable AWS_SECRET_KEY is not set");
-    const { code, stdout, stderr } = await sfsWith(variables, ...flags);
+    const { code, stdout, stderr } = await sfsWith(
+      variables,
+      ...made,
+      "-vbstate",
+      `${folder}/v.json`,
+    );
     assertEquals([code, stderr], [0, ""]);
     assertStringIncludes(stdout, "compared 1 file, 14 B: all are the same");
     assert(server.objects.has("files/head"));
+    const state = JSON.parse(await Deno.readTextFile(`${folder}/v.json`));
+    assertEquals([state.encrypted, state.mappedBytes], [true, 4096]);
+    const locked = await sfsWith(variables, ...flags);
+    assertEquals([locked.code, locked.stderr.trim().split("\n").length], [1, 1]);
+    assertStringIncludes(locked.stderr, "it is encrypted");
   } finally {
     await Deno.remove(folder, { recursive: true });
   }

@@ -4,6 +4,7 @@
  * @module
  */
 
+import { asDenied } from "../uapi/denied.ts";
 import { thrownText, UblkError } from "../uapi/error.ts";
 import { logLine } from "./log.ts";
 
@@ -11,14 +12,8 @@ import { logLine } from "./log.ts";
 export function asUblkError(thrown: unknown, operation: string, device?: number): UblkError {
   if (thrown instanceof UblkError) return thrown;
   const given = { operation, cause: thrown, ...(device === undefined ? {} : { device }) };
-  if (thrown instanceof Deno.errors.NotCapable) {
-    const [reason, ...hint] = thrown.message.split(/, (?=run again)/);
-    return new UblkError("PERMISSION_DENIED", {
-      ...given,
-      reason,
-      hint: hint[0] ?? "see docs/permissions.md",
-    });
-  }
+  const denied = asDenied(thrown, given);
+  if (denied !== undefined) return denied;
   // The stack helps developers; users see one line.
   if (thrown instanceof Error) logLine(LOG_DEBUG, thrown.stack ?? "");
   return new UblkError("UNEXPECTED", {

@@ -153,7 +153,7 @@ export class Device implements AsyncDisposable {
     const held = this.#held;
     checkAborted(signal);
     held.logs = new ThreadLogs(settings.logLevel, "");
-    held.threads = new Threads(settings.backend, held.logs);
+    held.threads = new Threads(settings.backend, held.logs, settings.deadlineMs);
     if (this.#adopting === undefined) {
       this.#plan = await addDevice(held, settings, signal);
     } else {

@@ -60,15 +60,21 @@ export class WorkerThread implements ServingThread {
   readonly stopped: Promise<UblkError | undefined>;
   readonly #worker: Worker;
   readonly #spec: BackendSpec;
+  readonly #deadlineMs: number | undefined;
   readonly #stop: (reason: UblkError | undefined) => void;
   #waiting?: { type: FromThread["type"]; resolve(message: never): void; reject(e: unknown): void };
   #ended = false;
   /** Why the Worker died. It answers nothing any more. */
   #dead?: UblkError;
 
-  /** Starts the Worker, which does not load the specification yet. */
-  constructor(spec: BackendSpec, name: string) {
+  /**
+   * Starts the Worker, which does not load the specification yet.
+   *
+   * @param deadlineMs The time that requests have in milliseconds, for the backend to know.
+   */
+  constructor(spec: BackendSpec, name: string, deadlineMs?: number) {
     this.#spec = spec;
+    this.#deadlineMs = deadlineMs;
     const { promise, resolve } = Promise.withResolvers<UblkError | undefined>();
     this.stopped = promise;
     this.#stop = resolve;
@@ -92,8 +98,16 @@ export class WorkerThread implements ServingThread {
   ): Promise<Opened> {
     const spec = this.#spec;
     const takesConsole = takesConsoles();
-    const message = { type: "open", spec, queue, log, takesConsole, recovered, shared } as const;
-    return await this.#ask(message, "opened");
+    const told = {
+      spec,
+      queue,
+      log,
+      takesConsole,
+      recovered,
+      shared,
+      deadlineMs: this.#deadlineMs,
+    };
+    return await this.#ask({ type: "open", ...told }, "opened");
   }
 
   async serve(order: ServeOrder, cpus: readonly number[]): Promise<ThreadResources> {

@@ -65,17 +65,19 @@ export class ThreadHandle {
    *
    * @param index The thread's number, used in its name.
    * @param queue The first of the thread's queues.
+   * @param deadlineMs The time that requests have in milliseconds, for the backend to know.
    */
   constructor(
     backend: BackendSpec | Backend,
     index: number,
     queue: number,
     log: SharedArrayBuffer,
+    deadlineMs?: number,
   ) {
     this.#queue = queue;
     this.#log = log;
     this.#thread = isBackendSpec(backend)
-      ? new WorkerThread(backend, `ublk thread ${index}`)
+      ? new WorkerThread(backend, `ublk thread ${index}`, deadlineMs)
       : new LocalThread(backend);
   }
 

@@ -27,6 +27,7 @@ export class Threads {
 
   readonly #backend: BackendSpec | Backend;
   readonly #logs: ThreadLogs;
+  readonly #deadlineMs: number | undefined;
   readonly #handles: ThreadHandle[] = [];
   readonly #stop: (reason: UblkError | undefined) => void;
   /** The counters of each queue, one buffer per thread. */
@@ -37,10 +38,15 @@ export class Threads {
   #following?: ReturnType<typeof setTimeout>;
   #forced = false;
 
-  /** Starts nothing; see {@linkcode open}. */
-  constructor(backend: BackendSpec | Backend, logs: ThreadLogs) {
+  /**
+   * Starts nothing; see {@linkcode open}.
+   *
+   * @param deadlineMs The time that requests have in milliseconds, for the backend to know.
+   */
+  constructor(backend: BackendSpec | Backend, logs: ThreadLogs, deadlineMs?: number) {
     this.#backend = backend;
     this.#logs = logs;
+    this.#deadlineMs = deadlineMs;
     const { promise, resolve } = Promise.withResolvers<UblkError | undefined>();
     this.stopped = promise;
     this.#stop = resolve;
@@ -132,7 +138,9 @@ export class Threads {
   }
 
   #add(queue: number): ThreadHandle {
-    const handle = new ThreadHandle(this.#backend, this.#handles.length, queue, this.#logs.add());
+    const log = this.#logs.add();
+    const index = this.#handles.length;
+    const handle = new ThreadHandle(this.#backend, index, queue, log, this.#deadlineMs);
     this.#handles.push(handle);
     return handle;
   }

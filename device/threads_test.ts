@@ -11,8 +11,8 @@ const TELLING = {
   module: moduleUrl(`
     export const sharing = "per-queue";
     export const share = (options, { deviceBlockSize }) => deviceBlockSize;
-    export const open = (options, { queue, shared, recovering }) => {
-      if (queue === 1) throw new Error(\`shared \${shared}, told \${recovering}\`);
+    export const open = (options, { queue, shared, recovering, deadlineMs }) => {
+      if (queue === 1) throw new Error(\`shared \${shared}, told \${recovering}, \${deadlineMs} ms\`);
       return { size: recovering ? 1024 : 512, readAt() {}, writeAt() {} };
     };`),
 };
@@ -21,7 +21,7 @@ for (const recovered of [undefined, { blockSize: 4096 }]) {
   const recovering = recovered !== undefined;
   Deno.test(`Threads + recovering ${recovering} + every thread's backend is told`, async () => {
     using logs = new ThreadLogs(30, "");
-    const threads = new Threads(TELLING, logs);
+    const threads = new Threads(TELLING, logs, 12_000);
     try {
       const { traits } = await threads.open(recovered);
       assertEquals(traits.size, recovering ? 1024 : 512);
@@ -31,7 +31,7 @@ for (const recovered of [undefined, { blockSize: 4096 }]) {
       await assertRejects(
         () => threads.serve(order, shares, [[], []], false, () => {}),
         UblkError,
-        `shared ${recovered?.blockSize}, told ${recovering}`,
+        `shared ${recovered?.blockSize}, told ${recovering}, 12000 ms`,
       );
     } finally {
       await threads.close(10_000);

@@ -402,6 +402,13 @@ export interface OpenContext {
    * on this size, so a backend that chooses its own block size should choose this one if it can.
    */
   readonly deviceBlockSize?: number;
+  /**
+   * The time that requests have, in milliseconds: the device's deadline. A backend that waits for
+   * something answers before that, with an error that says more than that time is up.
+   *
+   * @default Nobody has said so: the disk is no device
+   */
+  readonly deadlineMs?: number;
 }
 
 /** The context of `share`, passed after its options. */

@@ -129,10 +129,17 @@ export interface Engine {
   /** Another thread has signalled {@linkcode wakeFd}. */
   woken?(): void;
   /**
-   * Requests have waited for too long: for 5 s when the device ends, or for the deadline on an
-   * unprivileged device, which then goes on. The engine answers every request that it can, with an
-   * error; others as soon as their data is not in use. Operations under way have been cancelled,
-   * timers too, and complete soon. Other devices have no deadline: an engine bounds its own waits.
+   * Requests have waited for too long. The engine answers every one of them that it can, with an
+   * error; others as soon as their data is not in use.
+   *
+   * When the device ends that is after 5 s, and all operations under way have been cancelled, timers
+   * too; they complete soon. On an unprivileged device it is after the deadline, and the device goes
+   * on. Then only operations that use the data of such requests have been cancelled. The engine is
+   * called again as long as it holds any; after two seconds its other operations are cancelled too.
+   * Other devices have no deadline: an engine bounds its own waits.
+   *
+   * @param isOverdue Whether a request has waited for too long; undefined if the device ends, so that
+   *   all of them have.
    */
-  giveUp(): void;
+  giveUp(isOverdue?: (request: number) => boolean): void;
 }

@@ -83,6 +83,9 @@ export interface DiskRequest {
 /** Maximum number of requests past their deadline that still run. Each keeps its buffer alive. */
 const MOST_OVERDUE = 256;
 
+/** The default of {@linkcode HostOptions.deadlineMs}. */
+const DEADLINE_MS = 20_000;
+
 /** A disk that performs requests, one at a time or many at once. */
 export class DiskHost implements AsyncDisposable {
   /** The outermost backend. */
@@ -105,7 +108,7 @@ export class DiskHost implements AsyncDisposable {
   #drained: (() => void) | undefined;
 
   private constructor(backend: Backend, options: HostOptions, end: () => Promise<unknown>) {
-    const { deadlineMs = 20_000, report = () => {} } = options;
+    const { deadlineMs = DEADLINE_MS, report = () => {} } = options;
     this.backend = backend;
     this.traits = traitsOf(backend, false);
     this.#seen = options.paranoid ? paranoid(backend, report) : backend;
@@ -120,7 +123,9 @@ export class DiskHost implements AsyncDisposable {
    * @throws {UblkError} As {@linkcode OpenedDisk.open} does. Nothing is left open then.
    */
   static async open(spec: BackendSpec, options: HostOptions & OpenOptions = {}): Promise<DiskHost> {
-    const disk = await OpenedDisk.open(spec, options);
+    // The backend is to know the default too.
+    const { deadlineMs = DEADLINE_MS } = options;
+    const disk = await OpenedDisk.open(spec, { ...options, deadlineMs });
     return new DiskHost(disk.backend, options, () => disk.close());
   }
 
@@ -375,6 +380,6 @@ function closeError(deadlineMs: number): UblkError {
     operation: "close the disk",
     reason: `it is not done in ${deadlineMs} ms`,
     errno: ETIMEDOUT,
-    hint: "see the backend's close()",
+    hint: "see the backend's close(); what a volume's store lacks stays in its journal",
   });
 }

@@ -54,16 +54,18 @@ interface SharedTree {
  *
  * @param recovered The device being recovered, passed to `share` and `open`; undefined for a new
  *   one.
+ * @param deadlineMs The time that requests have in milliseconds, passed to `open`.
  * @throws {UblkError} `BACKEND_MODULE` if a module cannot be loaded, `BACKEND_SHAPE` if its exports
  *   are wrong.
  */
 export async function loadBackend(
   spec: BackendSpec,
   recovered?: RecoveredDevice,
+  deadlineMs?: number,
 ): Promise<LoadedBackend> {
   const told = { recovering: recovered !== undefined, deviceBlockSize: recovered?.blockSize };
   const inner: LoadedBackend[] = [];
-  for (const child of spec.inner ?? []) inner.push(await loadBackend(child, recovered));
+  for (const child of spec.inner ?? []) inner.push(await loadBackend(child, recovered, deadlineMs));
   const module = pick(await importModule(spec.module), spec);
   let opened: Backend | undefined;
   /** The stack's ring, if this is its outermost backend. */
@@ -93,7 +95,8 @@ export async function loadBackend(
       for (const [index, child] of inner.entries()) {
         backends.push(await child.open(queue, tree.inner[index], ring));
       }
-      const context: OpenContext = { queue, shared: tree.own, inner: backends, ring, ...told };
+      const own = { queue, shared: tree.own, inner: backends, ring };
+      const context: OpenContext = { ...own, ...told, deadlineMs };
       const backend = await attempt(spec, "open", () => module.open(spec.options, context));
       // Assign before the check, so that a backend of the wrong shape is closed too.
       opened = backend;

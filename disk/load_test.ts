@@ -196,6 +196,23 @@ Deno.test("loadBackend + ring + is one for the stack, from `open` to the end of 
   Deno.removeSync(path);
 });
 
+Deno.test("loadBackend + a deadline + every backend of the stack is told, in `open`", async () => {
+  const source = `export function open(options, { deadlineMs }) {
+    options.told.push(deadlineMs);
+    return { size: 512, readAt() {}, writeAt() {} };
+  }`;
+  const module = moduleUrl(source);
+  for (const deadlineMs of [12_000, undefined]) {
+    const told: unknown[] = [];
+    const options = { told };
+    const spec = { module, options, inner: [{ module, options }] };
+    const loaded = await loadBackend(spec, undefined, deadlineMs);
+    await loaded.open(0, await loaded.share());
+    await loaded.close();
+    assertEquals(told, [deadlineMs, deadlineMs]);
+  }
+});
+
 Deno.test("loadBackend + ring + is closed where `open` throws", async () => {
   const source = `export async function open(options, { ring }) {
     await ring.read(options.fd, new Uint8Array(4), 0);

@@ -31,6 +31,12 @@ export interface OpenOptions {
    */
   readonly recovered?: RecoveredDevice;
   /**
+   * The time that requests have, in milliseconds.
+   *
+   * @default The backends are told of none
+   */
+  readonly deadlineMs?: number;
+  /**
    * The shared state, from another thread's {@linkcode OpenedDisk.shared}.
    *
    * @default It is made anew
@@ -65,8 +71,8 @@ export class OpenedDisk implements AsyncDisposable {
    *   `BACKEND_OPEN`, or the backend's own.
    */
   static async open(spec: BackendSpec, options: OpenOptions = {}): Promise<OpenedDisk> {
-    const { queue = 0, recovered } = options;
-    const loaded = await loadBackend(spec, recovered);
+    const { queue = 0, recovered, deadlineMs } = options;
+    const loaded = await loadBackend(spec, recovered, deadlineMs);
     const shared = options.shared ?? { value: await loaded.share() };
     const isMaker = options.shared === undefined;
     try {

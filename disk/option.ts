@@ -47,6 +47,11 @@ export interface Option {
   readonly first?: true;
   /** The option must be given. */
   readonly required?: true;
+  /**
+   * It is for one start of the disk. Neither a record nor a file of options has it, for either would
+   * repeat it at a later start.
+   */
+  readonly once?: true;
   /** Minimum value. */
   readonly min?: number;
   /** Maximum value. */

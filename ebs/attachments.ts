@@ -4,24 +4,39 @@
  * @module
  */
 
+import { isUblkError } from "../uapi/error.ts";
 import { EbsError, ebsErrorOf } from "./error.ts";
-import type { Mount } from "./mounts.ts";
+import type { Exclusion } from "./exclusion.ts";
+import type { Mount } from "./mount.ts";
+import type { Peers } from "./peers.ts";
 import type { VolumeRecord } from "./records.ts";
 import type { Volumes } from "./volumes.ts";
 
+/** The parts of {@linkcode Attachments}. */
+export interface AttachmentsParts {
+  /** This node. */
+  readonly node: string;
+  /** The others. */
+  readonly peers: Peers;
+  readonly volumes: Volumes;
+  readonly exclusion: Exclusion;
+  /** Takes a line for the log. */
+  readonly report: (line: string) => void;
+}
+
 /** The attachments of a node. */
 export class Attachments {
+  readonly #parts: AttachmentsParts;
   readonly #node: string;
   readonly #volumes: Volumes;
-  readonly #report: (line: string) => void;
   /** Changes of records that nobody waits for. */
   readonly #late = new Set<Promise<unknown>>();
 
   /** Of a node's volumes. */
-  constructor(node: string, volumes: Volumes, report: (line: string) => void) {
-    this.#node = node;
-    this.#volumes = volumes;
-    this.#report = report;
+  constructor(parts: AttachmentsParts) {
+    this.#parts = parts;
+    this.#node = parts.node;
+    this.#volumes = parts.volumes;
   }
 
   /** Tells of a mount that nobody uses yet. @throws {EbsError} If the volume is being deleted. */
@@ -42,6 +57,14 @@ export class Attachments {
     });
   }
 
+  /** Tells that nodes are dead, and have a volume no more. */
+  async abandoned(volume: string, nodes: ReadonlySet<string>): Promise<void> {
+    await this.#volumes.note(volume, (record) => ({
+      ...record,
+      attachments: record.attachments.filter(({ node }) => !nodes.has(node)),
+    }));
+  }
+
   /** Tells that a volume is mounted no more. */
   async unmounted(volume: string): Promise<void> {
     await this.#volumes.note(volume, (record) => {
@@ -55,7 +78,7 @@ export class Attachments {
   /** The same, while others go on. */
   unmountedLate(volume: string): void {
     const done = this.unmounted(volume)
-      .catch((error) => this.#report(ebsErrorOf(error).message))
+      .catch((error) => this.#parts.report(ebsErrorOf(error).message))
       .finally(() => this.#late.delete(done));
     this.#late.add(done);
   }
@@ -66,10 +89,26 @@ export class Attachments {
   }
 
   /** A refusal to mount in the words of who asked, who knows nodes and no journals. */
-  refusal({ id, attachments }: VolumeRecord, error: EbsError): EbsError {
+  async refusal({ id, attachments }: VolumeRecord, error: EbsError): Promise<EbsError> {
+    if (error.code !== "volume_in_use") return error;
     const others = attachments.filter(({ node, readOnly }) => node !== this.#node && !readOnly);
-    if (error.code !== "volume_in_use" || others.length === 0) return error;
-    const nodes = others.map(({ node }) => node).join(", ");
-    return new EbsError("volume_in_use", `volume ${id} is mounted on ${nodes}`, { cause: error });
+    if (others.length > 0) {
+      const nodes = others.map(({ node }) => node).join(", ");
+      return new EbsError("volume_in_use", `volume ${id} is mounted on ${nodes}`, { cause: error });
+    }
+    if (!isUblkError(error.cause) || error.cause.code !== "VOLUME_BUSY") return error;
+    const node = await this.#mounting(id).catch(() => undefined);
+    if (node === undefined) return error;
+    // Perhaps by the same request, which came there before. Once it is done, requests are passed on.
+    const words = `volume ${id} is being mounted, or left, by node ${node}; ask again`;
+    return new EbsError("unavailable", words, { cause: error });
+  }
+
+  /** Another node, which is there, that has claimed a volume; undefined if there is none. */
+  async #mounting(volume: string): Promise<string | undefined> {
+    const { exclusion, peers } = this.#parts;
+    const node = (await exclusion.holder?.(volume))?.owner;
+    if (node === undefined || node === this.#node) return undefined;
+    return await peers.isThere(node) ? node : undefined;
   }
 }

@@ -7,8 +7,9 @@
 import type { Store } from "../store/store.ts";
 import { isUblkError } from "../uapi/error.ts";
 import { cloneVolume } from "../volume/clone.ts";
-import { stateOf } from "../volume/committed.ts";
+import { stateOf } from "../volume/state.ts";
 import { ObjectNames } from "../volume/names.ts";
+import type { VolumeKeyFile } from "../volume/seal/key_source.ts";
 import type { Seam } from "../volume/seam.ts";
 
 /** A snapshot of a volume. */
@@ -24,6 +25,7 @@ export interface SnapshotSource {
  * Called again after it was interrupted, it begins anew, or finds it done.
  *
  * @param bytes The size of the volume: no less than the snapshot's.
+ * @param key Of a source that is encrypted, which the volume is too; undefined for others.
  * @throws {UblkError}
  */
 export async function volumeFromSnapshot(
@@ -31,10 +33,11 @@ export async function volumeFromSnapshot(
   { volume, snapshot }: SnapshotSource,
   id: string,
   bytes: number,
+  key: VolumeKeyFile | undefined,
   seam: Seam,
 ): Promise<void> {
   try {
-    await cloneVolume(store, `${volume}@${snapshot}`, id, { size: bytes, seam });
+    await cloneVolume(store, `${volume}@${snapshot}`, id, { size: bytes, key, seam });
   } catch (error) {
     // An earlier call has come as far as that, and its answer was lost.
     if (!isUblkError(error) || error.code !== "VOLUME_EXISTS") throw error;

@@ -46,6 +46,8 @@ const CODES: Partial<Record<UblkErrorCode, EbsErrorCode>> = {
   VOLUME_FENCED: "volume_in_use",
   // The journal is on another node, which has the volume.
   VOLUME_JOURNAL: "volume_in_use",
+  // The key of this node does not open it.
+  VOLUME_KEY: "unsupported_capability",
   VOLUME_STORE: "unavailable",
   ABORTED: "unavailable",
 };

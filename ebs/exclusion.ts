@@ -16,6 +16,12 @@ export interface Claim {
   readonly holder: string;
   /** Resolves once the claim is lost. The volume must not be served from then on. Never rejects. */
   readonly lost: Promise<Reason>;
+  /**
+   * Tells that the volume is open, with the epoch of its hold. Whoever raises that has taken it.
+   *
+   * @default The claim does not depend on it
+   */
+  opened?(epoch: number): void;
   /** Gives the claim up. */
   release(): Promise<void>;
 }
@@ -36,4 +42,10 @@ export interface Exclusion {
   readonly terms: ExclusionTerms;
   /** Claims a volume. @throws {UblkError} `VOLUME_BUSY` if somebody else has it. */
   claim(volume: string): Promise<Claim>;
+  /**
+   * The holder of a volume's claim; undefined if there is none.
+   *
+   * @default Nobody can tell
+   */
+  holder?(volume: string): Promise<{ readonly owner: string } | undefined>;
 }

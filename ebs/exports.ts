@@ -39,6 +39,18 @@ export interface Export {
   /** Bytes of the disk now. */
   readonly size: number;
   /**
+   * The epoch of its hold on the volume.
+   *
+   * @default It is read-only, and holds nothing
+   */
+  readonly epoch?: number;
+  /**
+   * Resolves with the reason if it ends although nobody has closed it. It is to be closed even then.
+   *
+   * @default It does not
+   */
+  readonly ended?: Promise<string>;
+  /**
    * Makes the disk larger. It is durable then.
    *
    * @throws {UblkError}
@@ -67,7 +79,8 @@ export interface Exporter {
   /**
    * Brings what a journal on this node has into the store, and leaves the volume in order.
    *
+   * @param takes Instead, take it from a node that is dead: see {@linkcode ExportWish.takes}.
    * @throws {UblkError}
    */
-  drain(volume: string): Promise<void>;
+  drain(volume: string, takes?: boolean): Promise<void>;
 }

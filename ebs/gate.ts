@@ -18,10 +18,17 @@ export function gated(disk: Backend, gate: { readonly isShut: boolean }, volume:
     const reason = "the node has lost the volume";
     throw new UblkError("SYSCALL_FAILED", { operation: `volume ${volume}`, reason, errno: EIO });
   };
-  const through = async (request: () => unknown): Promise<void> => {
+  const through = async <T>(request: () => T | Promise<T>): Promise<T> => {
     check();
-    await request();
+    const answer = await request();
     check();
+    return answer;
+  };
+  /** The same, without a Promise where there was none: there are thousands of extents. */
+  const extentAt = (offset: number, length: number) => {
+    check();
+    const extent = disk.extentAt!(offset, length);
+    return "then" in extent ? through(() => extent) : extent;
   };
   const { blockSize, readOnly, fua } = disk;
   return {
@@ -33,7 +40,7 @@ export function gated(disk: Backend, gate: { readonly isShut: boolean }, volume:
     readAt: (buffer, offset) => through(() => disk.readAt(buffer, offset)),
     writeAt: (buffer, offset, options) => through(() => disk.writeAt(buffer, offset, options)),
     flush: () => through(() => disk.flush!()),
-    ...disk.extentAt && { extentAt: (offset, length) => disk.extentAt!(offset, length) },
+    ...disk.extentAt && { extentAt },
     // A disk that only reads has neither.
     ...disk.trim && { trim: (offset, length) => through(() => disk.trim!(offset, length)) },
     ...disk.writeZeroes && {

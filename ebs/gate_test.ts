@@ -17,7 +17,10 @@ Deno.test("gated + shut + neither new requests nor those under way are answered 
     flush: call("flush"),
     trim: call("trim"),
     writeZeroes: call("writeZeroes"),
-    extentAt: () => ({ length: 4096, isHole: false }),
+    extentAt: async () => {
+      await call("extentAt")();
+      return { length: 4096, isHole: true };
+    },
   };
   const gate = { isShut: false };
   const behind = gated(disk, gate, "v");
@@ -28,17 +31,28 @@ Deno.test("gated + shut + neither new requests nor those under way are answered 
     () => behind.flush!(),
     () => behind.trim!(0, 512),
     () => behind.writeZeroes!(0, 512, { mayUnmap: true }),
+    // Another node may have written to what was a hole: a copy would leave it out.
+    () => behind.extentAt!(0, 4096),
   ];
   const underWay = requests.map((request) =>
     assertRejects(async () => await request(), UblkError, "the node has lost the volume")
   );
-  assertEquals(calls, ["readAt", "writeAt", "flush", "trim", "writeZeroes"]);
+  assertEquals(calls, ["readAt", "writeAt", "flush", "trim", "writeZeroes", "extentAt"]);
   gate.isShut = true;
   held.resolve();
   await Promise.all(underWay);
   for (const request of requests) await assertRejects(async () => await request(), UblkError);
   // The disk has not seen those.
-  assertEquals(calls.length, 5);
+  assertEquals(calls.length, requests.length);
+});
+
+Deno.test("gated + extents while it is open + are the disk's, at once or later", async () => {
+  const hole = { length: 512, isHole: true };
+  const rest = { readAt() {}, writeAt() {}, size: 4096 };
+  const [now, later] = [() => hole, () => Promise.resolve(hole)].map((extentAt) =>
+    gated({ ...rest, extentAt }, { isShut: false }, "v").extentAt!(0, 512)
+  );
+  assertEquals([now, await later], [hole, hole]);
 });
 
 Deno.test("gated + a disk that only reads + has no more than it had", () => {

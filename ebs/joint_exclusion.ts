@@ -25,6 +25,10 @@ export class JointExclusion implements Exclusion {
     this.#stored = stored;
   }
 
+  async holder(volume: string): Promise<{ readonly owner: string } | undefined> {
+    return await this.#told.holder?.(volume);
+  }
+
   async claim(volume: string): Promise<Claim> {
     const told = await this.#told.claim(volume);
     try {
@@ -32,6 +36,10 @@ export class JointExclusion implements Exclusion {
       const { generation, holder } = told;
       return {
         ...{ generation, holder, lost: Promise.race([told.lost, stored.lost]) },
+        opened(epoch) {
+          told.opened?.(epoch);
+          stored.opened?.(epoch);
+        },
         async release() {
           await stored.release();
           await told.release();

@@ -21,7 +21,8 @@ class Told implements Exclusion {
     const { promise: lost, resolve } = Promise.withResolvers<string>();
     this.lose = resolve;
     const release = () => Promise.resolve(void this.log.push(`release ${this.#name}`));
-    return Promise.resolve({ generation: 7, holder: this.#name, lost, release });
+    const opened = (epoch: number) => void this.log.push(`opened ${this.#name} ${epoch}`);
+    return Promise.resolve({ generation: 7, holder: this.#name, lost, opened, release });
   }
 }
 
@@ -48,4 +49,11 @@ Deno.test("JointExclusion + refused by the second + the first is given up", asyn
   stored.isRefused = true;
   await assertRejects(() => joint.claim("v"), Error, "refused");
   assertEquals(log, ["claim told", "release told"]);
+});
+
+Deno.test("JointExclusion + the volume is open + both learn the epoch", async () => {
+  const { log, joint } = both();
+  const claim = await joint.claim("v");
+  claim.opened!(3);
+  assertEquals(log.slice(2), ["opened told 3", "opened stored 3"]);
 });

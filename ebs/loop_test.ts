@@ -1,11 +1,14 @@
 /** A node's service with records in a bucket in memory, and volumes in a folder: what its loop does. */
 
 import { assert, assertEquals } from "@std/assert";
-import { Bed, MIB } from "../tests/ebs/bed.ts";
+import { Bed, type BedParts, MIB } from "../tests/ebs/bed.ts";
 import { MACHINE } from "../volume/seam.ts";
+import type { Export, Exporter, ExportWish } from "./exports.ts";
 import { MemoryKeyValue } from "./claims/memory_key_value.ts";
 import { EbsError, ebsErrorOf } from "./error.ts";
 import type { Claim, Exclusion } from "./exclusion.ts";
+import { NodeExporter } from "./node_exporter.ts";
+import { NodeKey } from "./node_key.ts";
 import type { Peers } from "./peers.ts";
 import { WantedVolumes } from "./reconcile/wanted.ts";
 import type { EbsService } from "./service.ts";
@@ -39,6 +42,32 @@ class Losable implements Exclusion {
   }
 }
 
+/** Volumes whose export takes its time to close. */
+class Slow implements Exporter {
+  readonly #real: NodeExporter;
+  /** Lets them close. */
+  readonly closing = Promise.withResolvers<void>();
+
+  constructor(bed: Bed, node: string) {
+    const journal = `${bed.folder}/${node}`;
+    this.#real = new NodeExporter({
+      disk: { store: `${bed.folder}/store`, journal, journalSize: "16M", leaseSeconds: 0 },
+      ...{ key: new NodeKey(node, bed.store), sockets: `${journal}/.ebs/sockets` },
+      ...{ host: "127.0.0.1", report: (line) => void bed.lines.push(line) },
+    });
+  }
+
+  async open(wish: ExportWish): Promise<Export> {
+    const opened = await this.#real.open(wish);
+    const close = opened.close.bind(opened);
+    return Object.assign(opened, { close: () => this.closing.promise.then(close) });
+  }
+
+  drain(volume: string, takes?: boolean): Promise<void> {
+    return this.#real.drain(volume, takes);
+  }
+}
+
 async function until(isSo: () => boolean | Promise<boolean>, words: string): Promise<void> {
   for (const endMs = performance.now() + PATIENCE_MS; !await isSo();) {
     assert(performance.now() < endMs, words);
@@ -50,12 +79,17 @@ async function bedOf() {
   const bed = await Bed.make();
   const bucket = new MemoryKeyValue(0, MACHINE.clock);
   const wanted = new WantedVolumes({ bucket, clock: MACHINE.clock });
-  const start = (name: string, exclusion: Exclusion = new StoreExclusion(bed.store, name)) =>
-    bed.node(name, { wanted, exclusion, peers: NOBODY });
+  const start = (
+    name: string,
+    exclusion: Exclusion = new StoreExclusion(bed.store, name),
+    parts: BedParts = {},
+  ) => bed.node(name, { wanted, exclusion, peers: NOBODY, ...parts });
   return { bed, bucket, wanted, start };
 }
 
 const create = (service: EbsService) => service.create({ id: "v", bytes: 64 * MIB });
+const codeOf = (asked: Promise<unknown>) =>
+  asked.then((done) => done, (error) => ebsErrorOf(error).code);
 const isMounted = (service: EbsService) => () => service.mounts.get("v") !== undefined;
 
 Deno.test("loop + a claim that is lost + the volume is mounted again, and recorded all the while", async () => {
@@ -120,4 +154,82 @@ Deno.test("loop + a mount that was left half undone + is not taken for one that 
   const again = start("one", claims);
   await until(() => again.mounts.written().size === 0, "it is left in order");
   assertEquals([again.mounts.all(), await wanted.get("v")], [[], undefined]);
+});
+
+/** Makes and mounts a volume, and loses its claim. */
+async function loseMounted(service: EbsService, claims: Losable): Promise<void> {
+  await create(service);
+  await service.mount(WISH);
+  claims.lose("the cable was cut");
+  const attachments = async () => (await service.describe("v")).record.attachments.length;
+  await until(async () => await attachments() === 0, "it tells that it is mounted no more");
+}
+
+// Regression: the second detachment found no attachment, and was answered as done.
+Deno.test("loop + a writer that lost its claim and is still closing + counts as detached only after that", async () => {
+  const { bed, start } = await bedOf();
+  await using _ = bed;
+  const [claims, slow] = [new Losable(bed, "one"), new Slow(bed, "one")];
+  const one = start("one", claims, { exporter: slow });
+  let isThere = true;
+  const two = start("two", undefined, { peers: { isThere: () => Promise.resolve(isThere) } });
+  try {
+    await loseMounted(one, claims);
+    const answers = [
+      await codeOf(one.detach("v")),
+      await codeOf(two.detach("v")),
+      await codeOf(two.detach("v", { node: "one" })),
+      // It is there, so force takes nothing from it.
+      await codeOf(two.detach("v", {}, true)),
+      // Another node is asked about, which has nothing of it.
+      await codeOf(two.detach("v", { node: "three" })),
+    ];
+    const lost = "unavailable";
+    assertEquals(answers, [lost, lost, lost, lost, false], bed.lines.join("\n"));
+    isThere = false;
+    assertEquals(await codeOf(two.detach("v")), lost);
+  } finally {
+    slow.closing.resolve();
+  }
+  await until(async () => !(await two.describe("v")).isWritten, bed.lines.join("\n"));
+  assertEquals(await two.detach("v"), false);
+});
+
+Deno.test("loop + a writer that lost its claim and died before it was left in order + is taken by force", async () => {
+  const { bed, start } = await bedOf();
+  await using _ = bed;
+  const [claims, slow] = [new Losable(bed, "one"), new Slow(bed, "one")];
+  const one = start("one", claims, { exporter: slow });
+  const two = start("two");
+  try {
+    await loseMounted(one, claims);
+    assertEquals(await codeOf(two.detach("v")), "unavailable");
+    assertEquals(await two.detach("v", {}, true), true);
+    assertEquals((await two.describe("v")).state, "available");
+    assertEquals(await two.detach("v", {}, true), false);
+  } finally {
+    slow.closing.resolve();
+  }
+  await until(() => one.mounts.written().size === 0, bed.lines.join("\n"));
+});
+
+Deno.test("loop + a writer of which its node has nothing any more + is ended by force only", async () => {
+  const { bed, wanted, start } = await bedOf();
+  await using _ = bed;
+  const [claims, slow] = [new Losable(bed, "one"), new Slow(bed, "one")];
+  const one = start("one", claims, { exporter: slow });
+  const two = start("two");
+  try {
+    await loseMounted(one, claims);
+    await wanted.detach("v");
+    // As if it had been attached to the other one, whose disk is new.
+    await wanted.attach("v", "two", { access: "tcp" });
+    await until(async () => (await wanted.get("v"))?.wanted.state === "detached", "it cannot");
+    assertEquals(await codeOf(two.detach("v")), "unavailable");
+    assertEquals(await two.detach("v", {}, true), true);
+    assertEquals((await one.describe("v")).state, "available");
+  } finally {
+    slow.closing.resolve();
+  }
+  await until(() => one.mounts.written().size === 0, bed.lines.join("\n"));
 });

@@ -9,52 +9,26 @@
  * @module
  */
 
-import { isUblkError, type UblkErrorCode } from "../uapi/error.ts";
 import type { Seam } from "../volume/seam.ts";
 import { EbsError, ebsErrorOf } from "./error.ts";
-import type { Claim, Exclusion } from "./exclusion.ts";
-import type { Access, Export, Exporter } from "./exports.ts";
-import type { MountRecord, MountRecords } from "./mount_records.ts";
+import type { Claim } from "./exclusion.ts";
+import type { Export } from "./exports.ts";
+import { Leaving, type LeavingParts } from "./leaving.ts";
+import {
+  isFinal,
+  type Mount,
+  mountOf,
+  type MountWish,
+  type OpenMount,
+  sameMount,
+  wishOf,
+} from "./mount.ts";
+import type { MountRecord } from "./mount_records.ts";
 import { Tries } from "./tries.ts";
 import type { Turns } from "./turns.ts";
 
-/** What is to be mounted, and for whom. */
-export interface MountWish {
-  /** The volume. */
-  readonly volume: string;
-  /** How it is reached. */
-  readonly access: Access;
-  /** Writes are refused. */
-  readonly readOnly: boolean;
-  /**
-   * Take it from a node that is dead: see {@linkcode ExportWish.takes}.
-   *
-   * @default false
-   */
-  readonly takes?: boolean;
-  /** The instance that it is for. */
-  readonly instance?: string;
-  /** The name that the instance has for it. */
-  readonly device?: string;
-}
-
-/** A volume that is mounted. */
-export interface Mount extends MountWish {
-  /** The NBD URI, or the path of the block device. */
-  readonly uri: string;
-  /** Bytes of the disk. */
-  readonly size: number;
-  /** When it was mounted, in milliseconds since 1970. */
-  readonly time: number;
-  /** The generation of its claim; undefined if it is read-only. */
-  readonly generation: number | undefined;
-}
-
 /** The parts of {@linkcode Mounts}. */
-export interface MountParts {
-  readonly records: MountRecords;
-  readonly exporter: Exporter;
-  readonly exclusion: Exclusion;
+export interface MountParts extends LeavingParts {
   readonly turns: Turns;
   readonly seam: Seam;
   /**
@@ -62,10 +36,6 @@ export interface MountParts {
    * may be being deleted.
    */
   readonly note: (mount: Mount) => Promise<unknown>;
-  /** Gives back the room of a volume's journal on this node, if nothing needs it. */
-  readonly forget: (volume: string) => Promise<unknown>;
-  /** Takes a line for the log. */
-  readonly report: (line: string) => void;
 }
 
 /** Takes notice of mounts, as they come and go. It must not throw. */
@@ -74,32 +44,25 @@ export interface MountWatcher {
   unmounted(volume: string): void;
 }
 
-interface Entry {
-  readonly record: MountRecord;
-  readonly exported: Export;
-  readonly claim: Claim | undefined;
-}
-
 /** How often whoever waits for the store has a journal drained, in milliseconds. */
 const HURRY_MS = 200;
-
-/** Errors after which this node has nothing of the volume any more. */
-const FINAL: ReadonlySet<UblkErrorCode> = new Set([
-  ...["VOLUME_NOT_FOUND", "VOLUME_JOURNAL", "VOLUME_FENCED", "INVALID_ARGUMENT"] as const,
-]);
 
 /** The mounts of a node. */
 export class Mounts {
   readonly #parts: MountParts;
-  readonly #open = new Map<string, Entry>();
+  readonly #open = new Map<string, OpenMount>();
   readonly #watchers = new Set<MountWatcher>();
   /** Volumes that are being brought back. */
   readonly #tries = new Tries();
+  readonly #leaving: Leaving;
+  /** Volumes that are to be drained although their records do not say so: the disk did not take it. */
+  readonly #unrecorded = new Set<string>();
   #isOver = false;
 
   /** Without any: see {@linkcode recover}. */
   constructor(parts: MountParts) {
     this.#parts = parts;
+    this.#leaving = new Leaving(parts);
   }
 
   /** Tells a watcher of all mounts from now on, and of those that are there. */
@@ -122,12 +85,15 @@ export class Mounts {
   /**
    * Mounts a volume. Again, with the same wish, it returns what there is. The caller has its turn.
    *
-   * @throws {EbsError} `volume_in_use` if it is mounted in another way, or elsewhere.
+   * @throws {EbsError} `volume_in_use` if it is mounted in another way, or elsewhere; `unavailable` if it
+   *   is to be read, and its journal here may have what the store lacks.
    */
   async mount(wish: MountWish): Promise<Mount> {
     const there = this.#open.get(wish.volume);
     if (there !== undefined) return sameMount(there, wish);
-    const before = this.#parts.records.get(wish.volume);
+    const before = this.#recordOf(wish.volume);
+    // Only the writer's record has its journal drained: a reader's must not take its place.
+    if (wish.readOnly && before?.readOnly === false) throw stillWritten(before);
     const time = this.#parts.seam.now();
     const { takes = false, ...rest } = wish;
     const record: MountRecord = { ...rest, state: "mounted", port: before?.port ?? 0, time };
@@ -152,20 +118,22 @@ export class Mounts {
       if (!readOnly) claim = await exclusion.claim(volume);
       records.put(record);
       exported = await exporter.open({ ...record, takes });
-      const entry: Entry = { record: { ...record, port: exported.port }, exported, claim };
+      if (exported.epoch !== undefined) claim?.opened?.(exported.epoch);
+      const entry: OpenMount = { record: { ...record, port: exported.port }, exported, claim };
       if (entry.record.port !== record.port) records.put(entry.record);
       const mount = mountOf(entry);
       await this.#parts.note(mount);
       this.#open.set(volume, entry);
-      void claim?.lost.then((reason) => this.#lose(entry, reason));
+      this.#unrecorded.delete(volume);
+      void claim?.lost.then((reason) => this.#lose(entry, `its claim was lost: ${reason}`));
+      void exported.ended?.then((reason) => this.#lose(entry, reason));
       for (const watcher of this.#watchers) watcher.mounted?.(mount);
       return mount;
     } catch (error) {
       const isLeft = await this.#undo(record, exported);
       // If its journal has something, that is still to be brought into the store.
-      if (isLeft && (before === undefined || isFinal(error))) records.remove(volume);
-      else if (isLeft) records.put(before!);
-      await this.#release(volume, claim);
+      if (isLeft) this.#record(volume, isFinal(error) ? undefined : before);
+      await this.#leaving.release(volume, claim);
       throw error;
     }
   }
@@ -177,10 +145,37 @@ export class Mounts {
       return true;
     } catch {
       // Nobody has written to it, but its head says that it is open.
-      this.#parts.records.put({ ...record, state: "unmounting" });
+      this.#record(record.volume, { ...record, state: "unmounting" });
       this.#settle(record.volume);
       return false;
     }
+  }
+
+  /**
+   * Changes or removes the record of a volume. A disk that does not take that is reported: nothing else
+   * may stay undone because of it.
+   */
+  #record(volume: string, record: MountRecord | undefined): void {
+    const { records, report } = this.#parts;
+    try {
+      if (record === undefined) records.remove(volume);
+      else records.put(record);
+    } catch (error) {
+      if (record?.state === "unmounting") this.#unrecorded.add(volume);
+      report(`${volume}: its record stays as it was: ${ebsErrorOf(error).message}`);
+    }
+  }
+
+  /** The record of a volume, as it is to be. */
+  #recordOf(volume: string): MountRecord | undefined {
+    const record = this.#parts.records.get(volume);
+    return record && this.#unrecorded.has(volume) ? { ...record, state: "unmounting" } : record;
+  }
+
+  /** Brings a journal that was left here into the store. */
+  async #drain(volume: string): Promise<void> {
+    await this.#leaving.drain(volume);
+    this.#unrecorded.delete(volume);
   }
 
   /**
@@ -188,28 +183,43 @@ export class Mounts {
    * unmounted already. The caller has its turn.
    *
    * @returns Whether there was something to do.
-   * @throws {EbsError} `unavailable` if the store does not take everything: the same call goes on.
+   * @throws {EbsError} `unavailable` if the store does not take everything, or the journal is still in use
+   *   here: the same call goes on.
    */
   async unmount(volume: string): Promise<boolean> {
     const { records } = this.#parts;
     const entry = this.#open.get(volume);
     if (entry === undefined) {
       if (records.get(volume) === undefined) return false;
-      await this.#drain(volume);
+      await this.#drain(volume).catch((error) => {
+        throw laterOf(error);
+      });
       return true;
     }
     records.put({ ...entry.record, state: "unmounting" });
     try {
       await entry.exported.close();
-      if (this.#open.get(volume) === entry) await this.#done(volume, entry.record);
+      if (this.#open.get(volume) === entry) await this.#leaving.done(volume, entry.record);
     } catch (error) {
       this.#settle(volume);
       throw new EbsError("unavailable", `${ebsErrorOf(error).message}; its journal has the rest`);
     } finally {
       if (this.#open.get(volume) === entry) this.#left(volume);
-      await this.#release(volume, entry.claim);
+      await this.#leaving.release(volume, entry.claim);
     }
     return true;
+  }
+
+  /**
+   * Takes a volume from a node that is dead, and leaves it in order, mounted nowhere. The caller has its
+   * turn.
+   *
+   * @throws {EbsError} `unavailable` as long as that node may still have it.
+   */
+  async take(volume: string): Promise<void> {
+    await this.#leaving.take(volume).catch((error) => {
+      throw laterOf(error);
+    });
   }
 
   /** Makes a mounted volume larger. @throws {EbsError} */
@@ -230,53 +240,19 @@ export class Mounts {
     }
   }
 
-  /** Brings a journal that was left here into the store. */
-  async #drain(volume: string): Promise<void> {
-    const { exporter, exclusion, report } = this.#parts;
-    let claim: Claim | undefined;
-    try {
-      claim = await exclusion.claim(volume);
-      await exporter.drain(volume);
-    } catch (error) {
-      if (!isFinal(error)) throw ebsErrorOf(error);
-      report(`${volume}: nothing is left to do here: ${ebsErrorOf(error).message}`);
-    } finally {
-      await this.#release(volume, claim);
-    }
-    await this.#done(volume);
-  }
-
-  /** Gives a claim up. One that cannot be given up runs out by itself. */
-  async #release(volume: string, claim: Claim | undefined): Promise<void> {
-    await claim?.release().catch((error) => {
-      this.#parts.report(`${volume}: its claim runs out later: ${ebsErrorOf(error).message}`);
-    });
-  }
-
-  /** This node has nothing of a volume any more. */
-  async #done(volume: string, record?: MountRecord): Promise<void> {
-    const { forget, records, report } = this.#parts;
-    // A reader uses no journal.
-    if (record?.readOnly !== true) {
-      await forget(volume).catch((error) => {
-        report(`${volume}: its journal is still there: ${ebsErrorOf(error).message}`);
-      });
-    }
-    records.remove(volume);
-  }
-
-  /** The claim is another's, or may be soon. */
-  #lose(entry: Entry, reason: string): void {
-    const { volume } = entry.record;
+  /** Its claim is another's, or may be soon; or nobody can reach it any more. */
+  #lose(entry: OpenMount, reason: string): void {
+    const { volume, readOnly } = entry.record;
     if (this.#open.get(volume) !== entry) return;
-    const { records, report } = this.#parts;
+    const { report } = this.#parts;
     entry.exported.shut();
     this.#left(volume);
-    report(`${volume}: unmounted, because its claim was lost: ${reason}`);
-    records.put({ ...entry.record, state: "unmounting" });
+    report(`${volume}: unmounted, because ${reason}`);
+    // A reader leaves nothing that is to be drained.
+    this.#record(volume, readOnly ? undefined : { ...entry.record, state: "unmounting" });
     void entry.exported.close().catch((error) => report(`${volume}: ${ebsErrorOf(error).message}`))
       .then(async () => {
-        await this.#release(volume, entry.claim);
+        await this.#leaving.release(volume, entry.claim);
         this.#settle(volume);
       });
   }
@@ -314,8 +290,8 @@ export class Mounts {
    * @throws {EbsError}
    */
   async mountAgain(volume: string, otherwise?: MountWish): Promise<Mount | undefined> {
-    const { records, report } = this.#parts;
-    const record = records.get(volume);
+    const { report } = this.#parts;
+    const record = this.#recordOf(volume);
     const isOurs = record?.readOnly === false &&
       (otherwise !== undefined || record.state === "mounted");
     const wish = isOurs ? wishOf(record) : otherwise;
@@ -341,8 +317,8 @@ export class Mounts {
   }
 
   async #settleOnce(volume: string): Promise<void> {
-    const { records, report } = this.#parts;
-    const record = records.get(volume);
+    const { report } = this.#parts;
+    const record = this.#recordOf(volume);
     if (record === undefined || this.#isOver || this.#open.has(volume)) return;
     if (record.state === "unmounting") return await this.#drain(volume);
     try {
@@ -366,37 +342,21 @@ export class Mounts {
         this.#parts.report(`${volume}: ${ebsErrorOf(error).message}`)
       );
       this.#left(volume);
-      await this.#release(volume, claim);
+      await this.#leaving.release(volume, claim);
     }));
   }
 }
 
-function mountOf({ record, exported, claim }: Entry): Mount {
-  const { volume, access, readOnly, instance, device, time } = record;
-  const { uri, size } = exported;
-  return {
-    ...{ volume, access, readOnly, instance, device, time, uri, size },
-    generation: claim?.generation,
-  };
+/** An error of whoever lets go of a volume: that it is in use here or elsewhere passes. */
+function laterOf(error: unknown): EbsError {
+  const failed = ebsErrorOf(error);
+  if (failed.code !== "volume_in_use") return failed;
+  return new EbsError("unavailable", `${failed.message}; ask again`);
 }
 
-function wishOf({ volume, access, readOnly, instance, device }: MountRecord): MountWish {
-  return { volume, access, readOnly, instance, device };
-}
-
-function sameMount(entry: Entry, { volume, access, readOnly, instance }: MountWish): Mount {
-  const { record } = entry;
-  const isSame = record.access === access && record.readOnly === readOnly &&
-    (record.instance ?? instance) === (instance ?? record.instance);
-  if (isSame) return mountOf(entry);
-  const how = `${record.readOnly ? "read-only" : "for writing"}, by ${record.access}` +
-    (record.instance === undefined ? "" : `, for ${record.instance}`);
-  throw new EbsError("volume_in_use", `volume ${volume} is mounted on this node already: ${how}`);
-}
-
-/** Whether an error says that this node has nothing of the volume. */
-function isFinal(error: unknown): boolean {
-  const cause = error instanceof EbsError && error.cause !== undefined ? error.cause : error;
-  if (isUblkError(cause)) return FINAL.has(cause.code);
-  return cause instanceof EbsError && cause.code === "not_found";
+function stillWritten({ volume, state }: MountRecord): EbsError {
+  const words = state === "mounted"
+    ? "is to be mounted on this node again for writing; unmount it first"
+    : "is still being unmounted on this node: its journal goes to the store; ask again";
+  return new EbsError("unavailable", `volume ${volume} ${words}`);
 }

@@ -7,8 +7,9 @@ import { MACHINE } from "../volume/seam.ts";
 import { EbsError } from "./error.ts";
 import type { Claim, Exclusion } from "./exclusion.ts";
 import type { Export, Exporter, ExportWish } from "./exports.ts";
-import { MountRecords } from "./mount_records.ts";
-import { Mounts, type MountWish } from "./mounts.ts";
+import { type MountRecord, MountRecords } from "./mount_records.ts";
+import type { MountWish } from "./mount.ts";
+import { Mounts } from "./mounts.ts";
 import { Turns } from "./turns.ts";
 
 // Open libc for good, outside any test: the sanitizer would report a leak.
@@ -16,20 +17,37 @@ openAllOfLibc();
 
 const WISH: MountWish = { volume: "v", access: "tcp", readOnly: false };
 
+/** Records on a disk that becomes full. */
+class FillingRecords extends MountRecords {
+  /** So many more can be written. */
+  room = Infinity;
+
+  override put(record: MountRecord): void {
+    if (this.room-- <= 0) throw new UblkError("SYSCALL_FAILED", { operation: "record" });
+    super.put(record);
+  }
+}
+
 /** A node whose volumes are names, and which fails as it is told to. */
 class Node implements Exporter, Exclusion {
   readonly terms = { scope: "cluster", claimTtlSeconds: 0, fencesLostClaim: true } as const;
   readonly log: string[] = [];
-  readonly records: MountRecords;
+  readonly records: FillingRecords;
   mounts!: Mounts;
   /** The next calls of these names fail. */
   readonly failing: Record<"open" | "note" | "close" | "drain", UblkErrorCode[]> = {
     ...{ open: [], note: [], close: [], drain: [] },
   };
   lose: (reason: string) => void = () => {};
+  /** Another node has the volume. */
+  isTaken = false;
+  /** The journal here has what the store lacks. */
+  isJournalNeeded = false;
+  /** Ends what was opened last, as if by itself. */
+  fall: (reason: string) => void = () => {};
 
   constructor(folder: string) {
-    this.records = new MountRecords(realFiles, folder);
+    this.records = new FillingRecords(realFiles, folder);
     this.start();
   }
 
@@ -38,7 +56,10 @@ class Node implements Exporter, Exclusion {
       ...{ records: this.records, exporter: this, exclusion: this, turns: new Turns() },
       ...{ seam: MACHINE, report: (line: string) => void this.log.push(line) },
       note: () => Promise.resolve().then(() => this.#may("note", "v")),
-      forget: (volume) => Promise.resolve(void this.log.push(`forget ${volume}`)),
+      forget: (volume) => {
+        this.log.push(`forget ${volume}`);
+        return Promise.resolve(!this.isJournalNeeded);
+      },
     });
   }
 
@@ -51,6 +72,7 @@ class Node implements Exporter, Exclusion {
 
   claim(volume: string): Promise<Claim> {
     this.log.push(`claim ${volume}`);
+    if (this.isTaken) return Promise.reject(new UblkError("VOLUME_BUSY", { operation: "claim" }));
     const { promise: lost, resolve } = Promise.withResolvers<string>();
     this.lose = resolve;
     return Promise.resolve({
@@ -61,7 +83,10 @@ class Node implements Exporter, Exclusion {
 
   open({ volume, port }: ExportWish): Promise<Export> {
     this.#may("open", volume);
+    const { promise: ended, resolve } = Promise.withResolvers<string>();
+    this.fall = resolve;
     return Promise.resolve({
+      ended,
       ...{ uri: `nbd://h:${port || 7}/`, port: port || 7, size: 1 },
       resize: () => Promise.resolve(),
       shut: () => void this.log.push(`shut ${volume}`),
@@ -142,6 +167,45 @@ Deno.test("Mounts + a volume that is being deleted + is closed again before anyb
   });
 });
 
+// Regression: the claim was renewed for ever, and no node could have the volume.
+Deno.test("Mounts + a record that cannot be written + the claim is given up", async () => {
+  await inNode(async (node) => {
+    const { records } = node;
+    records.room = 0;
+    assertEquals(await code(() => node.mounts.mount(WISH)), "internal");
+    assertEquals(node.take(), ["claim v", "release v"]);
+    assertEquals(records.get("v"), undefined);
+    records.room = Infinity;
+    await node.mounts.mount(WISH);
+    await node.mounts.end();
+    node.start();
+    node.take();
+    // The one that there was cannot be put back.
+    records.room = 1;
+    node.failing.open.push("VOLUME_STORE");
+    assertEquals(await code(() => node.mounts.mount(WISH)), "unavailable");
+    const [claim, open, words, release] = node.take();
+    assertEquals([claim, open, release], ["claim v", "open v VOLUME_STORE", "release v"]);
+    assert(words.startsWith("v: its record stays as it was: "), words);
+  });
+});
+
+Deno.test("Mounts + a refused mount whose record cannot be changed + is drained, and not mounted", async () => {
+  await inNode(async (node) => {
+    // One before it is opened, and one with its port.
+    node.records.room = 2;
+    node.failing.note.push("VOLUME_STORE");
+    node.failing.close.push("VOLUME_STORE");
+    assertEquals(await code(() => node.mounts.mount(WISH)), "unavailable");
+    assertEquals(node.records.get("v")?.state, "mounted");
+    await until(() => node.records.get("v") === undefined);
+    const log = node.take();
+    const times = (call: string) => log.filter((line) => line === call).length;
+    assertEquals([times("open v"), times("claim v"), times("release v")], [1, 2, 2]);
+    assert(log.includes("drain v"), `${log}`);
+  });
+});
+
 Deno.test("Mounts + a claim that is lost + ends the mount at once, and drains what is left", async () => {
   await inNode(async (node) => {
     await node.mounts.mount(WISH);
@@ -161,6 +225,84 @@ Deno.test("Mounts + a claim that is lost + ends the mount at once, and drains wh
   });
 });
 
+// Regression: its export stayed open and its claim held, for the error was nobody's.
+Deno.test("Mounts + a claim that is lost on a full disk + ends the mount all the same", async () => {
+  await inNode(async (node) => {
+    await node.mounts.mount(WISH);
+    node.take();
+    node.records.room = 0;
+    node.lose("taken");
+    await until(() => node.records.get("v") === undefined);
+    const [first, , words, ...others] = node.take();
+    assertEquals(first, "shut v");
+    assert(words.startsWith("v: its record stays as it was: "), words);
+    assertEquals(others, [
+      ...["close v", "release v", "claim v", "drain v", "release v", "forget v"],
+    ]);
+  });
+});
+
+// Regression: a node that came back asked for the claim as long as the other node had the volume.
+Deno.test("Mounts + a claim that another node has by now + is asked for once, if nothing is left here", async () => {
+  await inNode(async (node) => {
+    await node.mounts.mount(WISH);
+    node.take();
+    node.isTaken = true;
+    node.lose("taken");
+    await until(() => node.records.get("v") === undefined);
+    const calls = node.take();
+    assertEquals(calls.filter((call) => call === "claim v"), ["claim v"]);
+    assert(!calls.includes("drain v"), "it is the other node's");
+    assertEquals(await node.mounts.unmount("v"), false);
+  });
+});
+
+Deno.test("Mounts + a claim that another node has by now + is asked for on, if the journal has something", async () => {
+  await inNode(async (node) => {
+    await node.mounts.mount(WISH);
+    node.isTaken = node.isJournalNeeded = true;
+    node.lose("taken");
+    const tries = () => node.log.filter((call) => call === "claim v").length;
+    await until(() => tries() === 3);
+    assertEquals(node.records.get("v")?.state, "unmounting");
+    node.isTaken = node.isJournalNeeded = false;
+    await until(() => node.records.get("v") === undefined);
+    assert(node.take().includes("drain v"));
+  });
+});
+
+// Regression: the claim was renewed for ever, and whoever asked got the path of a device that was gone.
+Deno.test("Mounts + an export that ends by itself + ends the mount, and gives its claim up", async () => {
+  await inNode(async (node) => {
+    const unmounted: string[] = [];
+    node.mounts.watch({ unmounted: (volume) => void unmounted.push(volume) });
+    await node.mounts.mount(WISH);
+    node.take();
+    node.fall("it was removed");
+    await until(() => node.records.get("v") === undefined);
+    const [first, words, ...others] = node.take();
+    assertEquals([first, words], ["shut v", "v: unmounted, because it was removed"]);
+    assertEquals(others, [
+      ...["close v", "release v", "claim v", "drain v", "release v", "forget v"],
+    ]);
+    assertEquals([node.mounts.all(), unmounted], [[], ["v"]]);
+    await node.mounts.mount(WISH);
+    assertEquals(node.take(), ["claim v", "open v"]);
+  });
+});
+
+Deno.test("Mounts + a reader's export that ends by itself + leaves no record, and claims nothing", async () => {
+  await inNode(async (node) => {
+    await node.mounts.mount({ ...WISH, readOnly: true });
+    node.fall("it was removed");
+    await until(() => node.mounts.get("v") === undefined && node.log.includes("close v"));
+    assertEquals(node.records.get("v"), undefined);
+    await node.mounts.end();
+    const log = node.take();
+    assert(!log.some((line) => /^(claim|drain) /.test(line)), `${log}`);
+  });
+});
+
 Deno.test("Mounts + a store that does not take everything + unmounting goes on until it does", async () => {
   await inNode(async (node) => {
     await node.mounts.mount(WISH);
@@ -174,6 +316,47 @@ Deno.test("Mounts + a store that does not take everything + unmounting goes on u
       "drain v VOLUME_STORE",
       "drain v",
     ]);
+  });
+});
+
+Deno.test("Mounts + a journal that is still in use here + unmounting is to be asked for again", async () => {
+  await inNode(async (node) => {
+    await node.mounts.mount(WISH);
+    node.isJournalNeeded = true;
+    node.failing.close.push("VOLUME_STORE");
+    node.failing.drain.push("VOLUME_STORE", "VOLUME_BUSY");
+    assertEquals(await code(() => node.mounts.unmount("v")), "unavailable");
+    await until(() => node.log.includes("drain v VOLUME_STORE"));
+    assertEquals(await code(() => node.mounts.unmount("v")), "unavailable");
+    assert(node.log.includes("drain v VOLUME_BUSY"));
+    assertEquals(await node.mounts.unmount("v"), true);
+  });
+});
+
+// Regression: the reader's record took the place of the writer's, and nobody drained its journal any more.
+Deno.test("Mounts + a reader of a volume whose journal has something + is refused until it is drained", async () => {
+  await inNode(async (node) => {
+    const reader = { ...WISH, readOnly: true };
+    await node.mounts.mount(WISH);
+    node.failing.close.push("VOLUME_STORE");
+    node.failing.drain.push("VOLUME_STORE");
+    assertEquals(await code(() => node.mounts.unmount("v")), "unavailable");
+    assertEquals(await code(() => node.mounts.mount(reader)), "unavailable");
+    assertEquals(node.records.get("v")?.state, "unmounting");
+    await until(() => node.records.get("v") === undefined);
+    assert(node.take().includes("drain v"));
+    assertEquals((await node.mounts.mount(reader)).readOnly, true);
+  });
+});
+
+Deno.test("Mounts + a reader of a volume that is to be mounted again for writing + is refused", async () => {
+  await inNode(async (node) => {
+    await node.mounts.mount(WISH);
+    await node.mounts.end();
+    node.start();
+    node.mounts.recover(true);
+    assertEquals(await code(() => node.mounts.mount({ ...WISH, readOnly: true })), "unavailable");
+    assertEquals((await node.mounts.mountAgain("v"))?.readOnly, false);
   });
 });
 

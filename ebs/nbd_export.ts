@@ -5,7 +5,9 @@
  */
 
 import { volume as volumeDisk, type VolumeDiskOptions } from "../backends/volume.ts";
+import type { BackendSpec } from "../disk/spec.ts";
 import { serveNbd } from "../nbd.ts";
+import { fitsSocket } from "../uring/private_socket.ts";
 import {
   openDisk as openVolumeDisk,
   type OpenVolumeDisk,
@@ -13,26 +15,56 @@ import {
 } from "../volume/open_disk.ts";
 import { gated } from "./gate.ts";
 import type { Export, ExportWish } from "./exports.ts";
+import type { NodeKey } from "./node_key.ts";
+import { CONNECTIONS, handshakesOf } from "./open_files.ts";
 
 /** How volumes are opened and served. */
 export interface NbdTerms {
   /** The options of all volumes: their store, their journals, their caches. */
   readonly disk: VolumeDiskOptions;
+  /** Opens encrypted volumes. */
+  readonly key: Pick<NodeKey, "of">;
   /** The folder of sockets. */
   readonly sockets: string;
   /** The host of ports. */
   readonly host: string;
+  /**
+   * Most clients of a volume at a time.
+   *
+   * @default 64
+   */
+  readonly connections?: number;
   /** Takes a line for the log. */
   readonly report: (line: string) => void;
 }
 
-/** Opens a volume as a disk of this thread. @throws {UblkError} */
-export async function openDisk(
-  { disk }: Pick<NbdTerms, "disk">,
+/** A volume as a disk that is wished for. @throws {UblkError} @throws {EbsError} */
+export async function diskOf(
+  { disk, key }: Pick<NbdTerms, "disk" | "key">,
   { volume, readOnly, takes = false }: Pick<ExportWish, "volume" | "readOnly" | "takes">,
+): Promise<BackendSpec> {
+  const options = { ...disk, key: await key.of(volume) };
+  return volumeDisk(volume, { ...options, readOnly, withoutJournal: takes });
+}
+
+/** Opens a volume as a disk of this thread. @throws {UblkError} @throws {EbsError} */
+export async function openDisk(
+  terms: Pick<NbdTerms, "disk" | "key">,
+  wish: Pick<ExportWish, "volume" | "readOnly" | "takes">,
 ): Promise<OpenVolumeDisk> {
-  const { options } = volumeDisk(volume, { ...disk, readOnly, withoutJournal: takes });
+  const { options } = await diskOf(terms, wish);
   return await openVolumeDisk(options as VolumeDisk);
+}
+
+/**
+ * The path of a volume's socket: its id, or a digest of that if it is too long for the path of a socket.
+ * No id begins with `~`.
+ */
+export async function socketOf(folder: string, volume: string): Promise<string> {
+  const path = `${folder}/${volume}.sock`;
+  if (fitsSocket(path)) return path;
+  const digest = await crypto.subtle.digest("SHA-256", new TextEncoder().encode(volume));
+  return `${folder}/~${new Uint8Array(digest, 0, 16).toHex()}.sock`;
 }
 
 /** Serves a volume. @throws {UblkError} */
@@ -40,14 +72,16 @@ export async function exportByNbd(terms: NbdTerms, wish: ExportWish): Promise<Ex
   const { volume, readOnly, access } = wish;
   const disk = await openDisk(terms, wish);
   const gate = { isShut: false };
+  const { connections = CONNECTIONS } = terms;
   try {
     for (const warning of disk.warnings ?? []) terms.report(`${volume}: ${warning}`);
     const server = await serveNbd({
       backend: gated(disk, gate, volume),
       readOnly,
+      ...{ connections, handshakes: handshakesOf(connections) },
       listen: access === "tcp"
         ? `tcp:${terms.host}:${wish.port}`
-        : `unix:${terms.sockets}/${volume}.sock`,
+        : `unix:${await socketOf(terms.sockets, volume)}`,
       report: (line) => terms.report(`${volume}: ${line}`),
     });
     const [uri] = server.uris;
@@ -65,9 +99,9 @@ export async function exportByNbd(terms: NbdTerms, wish: ExportWish): Promise<Ex
       get size() {
         return disk.size;
       },
-      async resize(bytes) {
-        await disk.resize!(bytes);
-      },
+      epoch: disk.epoch,
+      // All volumes of the node share its thread.
+      resize: (bytes) => disk.resizeLater!(bytes),
       hurry: () => disk.hurry?.(),
       shut: () => void (gate.isShut = true),
       close: () => closed ??= close(),

@@ -1,11 +1,14 @@
 /** Volumes that are really mounted, and written to by a client of NBD. */
 
-import { assertEquals, assertRejects } from "@std/assert";
+import { assertEquals, assertMatch, assertRejects } from "@std/assert";
 import { NbdClient } from "../tests/nbd_client.ts";
 import { Bed, MIB } from "../tests/ebs/bed.ts";
+import { resizeVolume } from "../volume/resize.ts";
 import { ebsErrorOf } from "./error.ts";
 import type { Claim, Exclusion } from "./exclusion.ts";
+import { socketOf } from "./nbd_export.ts";
 import type { EbsService } from "./service.ts";
+import { StoreExclusion } from "./store_exclusion.ts";
 
 const [READ, WRITE, FLUSH] = [0, 1, 3];
 const BLOCK = 4096;
@@ -157,4 +160,70 @@ Deno.test("a volume that is taken by force + its claim is lost", async () => {
     await new Promise((resolve) => setTimeout(resolve, 20));
   }
   assertEquals(service.mounts.get("v"), undefined);
+});
+
+// Regression: all volumes of the node, and its answers, stood still until the store had the size.
+Deno.test("a mount that grows + the thread of the node does not wait for the store", async () => {
+  await using bed = await Bed.make();
+  const service = bed.node();
+  await service.create({ id: "v", bytes: 64 * MIB });
+  using client = await clientOf((await mount(service)).uri);
+  const { wait } = Atomics;
+  Atomics.wait = () => {
+    throw new Error("it waits");
+  };
+  try {
+    assertEquals((await service.expand("v", 65 * MIB, 0)).bytes, 65 * MIB);
+  } finally {
+    Atomics.wait = wait;
+  }
+  assertEquals(await write(client, 7, 64 * MIB / BLOCK), 0);
+});
+
+// Regression: the claim took it for taken over, and the client got EIO, although nobody else had it.
+Deno.test("a volume whose epoch rises between its claim and its opening + stays mounted", async () => {
+  await using bed = await Bed.make();
+  const stored = new StoreExclusion(bed.store, "one", 20);
+  const exclusion = {
+    terms: stored.terms,
+    async claim(volume: string) {
+      const claim = await stored.claim(volume);
+      await resizeVolume(bed.store, volume, 65 * MIB);
+      return claim;
+    },
+  };
+  const service = bed.node("one", { exclusion });
+  await service.create({ id: "v", bytes: 64 * MIB });
+  using client = await clientOf((await mount(service)).uri);
+  await new Promise((resolve) => setTimeout(resolve, 100));
+  assertEquals(await write(client, 7), 0);
+  assertEquals([service.mounts.all().length, bed.lines], [1, []]);
+});
+
+// Regression: it could be created, and mounted nowhere: the path of its socket was too long.
+Deno.test("a volume with the longest id + is mounted at a socket with a short name, and again", async () => {
+  await using bed = await Bed.make();
+  const id = "v".repeat(128);
+  const before = bed.node();
+  await before.create({ id, bytes: 64 * MIB });
+  const wish = { volume: id, access: "unix", readOnly: false } as const;
+  const { uri } = await before.mount(wish);
+  {
+    using client = await clientOf(uri);
+    assertEquals(await write(client, 7), 0);
+  }
+  await before.end();
+  const after = bed.node();
+  assertEquals((await after.mount(wish)).uri, uri);
+  using client = await clientOf(uri);
+  assertEquals(await read(client), 7);
+});
+
+Deno.test("socketOf + ids + the id where it fits, and else a name that no id has", async () => {
+  assertEquals(await socketOf("/s", "vol-1"), "/s/vol-1.sock");
+  const [one, other] = await Promise.all(
+    ["1", "2"].map((end) => socketOf("/s", `${"v".repeat(127)}${end}`)),
+  );
+  assertMatch(one, /^\/s\/~[0-9a-f]{32}\.sock$/);
+  assertEquals(one === other, false);
 });

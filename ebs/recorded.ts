@@ -10,9 +10,11 @@
  */
 
 import type { Attachments } from "./attachments.ts";
+import type { Attached } from "./detachment.ts";
 import { EbsError, ebsErrorOf } from "./error.ts";
 import { ACCESSES } from "./exports.ts";
-import type { Mount, Mounts, MountWish } from "./mounts.ts";
+import type { Mount, MountWish } from "./mount.ts";
+import type { Mounts } from "./mounts.ts";
 import type { Peers } from "./peers.ts";
 import { Looks } from "./reconcile/looks.ts";
 import { wishOf } from "./reconcile/plan.ts";
@@ -87,11 +89,12 @@ export class Recorded {
    */
   async mount(wish: MountWish, mount: () => Promise<Mount>): Promise<Mount> {
     const { node, wanted, mounts } = this.#parts;
-    const { volume, takes = false } = wish;
+    const { volume } = wish;
     const before = (await wanted.get(volume))?.wanted;
     if (before?.state === "deleted") throw deleting(volume, before.node);
-    // From a node that is gone it may be had, if claims and the store allow it.
-    if (!takes) await this.#checkFree(volume, before);
+    // From a node that is gone it may be had, if claims and the store allow it. One that is there may be
+    // about to mount it again: force too would lose what its journal has.
+    await this.#checkFree(volume, before);
     const had = mounts.get(volume);
     const made = await mount();
     try {
@@ -102,6 +105,19 @@ export class Recorded {
       throw error;
     }
     return made;
+  }
+
+  /** The attachment for writing that is recorded, whether it is there or not; undefined for none. */
+  async attachment(volume: string): Promise<Attached | undefined> {
+    const wanted = (await this.#parts.wanted.get(volume))?.wanted;
+    if (wanted?.state !== "attached") return undefined;
+    const { instance, device } = v.is(HOW, wanted.how) ? wanted.how : {};
+    return { node: wanted.node, instance, device, readOnly: false };
+  }
+
+  /** The node that has a volume for writing by what is recorded, or had it last; undefined for none. */
+  async lastNode(volume: string): Promise<string | undefined> {
+    return (await this.#parts.wanted.get(volume))?.wanted.node;
   }
 
   /** Records that a node, or any, has a volume no more. */

@@ -7,7 +7,7 @@ import { assert, assertEquals, assertRejects } from "@std/assert";
 import { Dice } from "../uapi/dice.ts";
 import { MemoryKeyValue } from "./claims/memory_key_value.ts";
 import { EbsError, type EbsErrorCode, ebsErrorOf } from "./error.ts";
-import type { Mount, MountWish } from "./mounts.ts";
+import type { Mount, MountWish } from "./mount.ts";
 import { WantedVolumes } from "./reconcile/wanted.ts";
 import { Recorded } from "./recorded.ts";
 import type { VolumeRecord } from "./records.ts";
@@ -131,19 +131,19 @@ class Node {
       return Promise.reject(error);
     }
     const writer = this.#world.writers.get(volume) ?? this.name;
-    if (writer !== this.name) {
+    if (writer !== this.name && wish.takes !== true) {
       return Promise.reject(new EbsError("volume_in_use", `${volume} is ${writer}'s`));
     }
     this.#world.writers.set(volume, this.name);
     const mount: Mount = { ...wish, uri: "", size: 1, time: 0, generation: 1 };
     this.open.set(volume, mount);
-    this.disk.set(volume, wish);
+    this.disk.set(volume, { ...wish, takes: false });
     this.#noteAttachment(volume, mount);
     return Promise.resolve(mount);
   }
 
-  attach(volume = "v"): Promise<Mount> {
-    const wish = { ...WISH, volume };
+  attach(volume = "v", takes = false): Promise<Mount> {
+    const wish = { ...WISH, volume, takes };
     return this.recorded.mount(wish, () => this.mount(wish));
   }
 
@@ -249,6 +249,23 @@ Deno.test("Recorded + a node that is gone in order + another may have its volume
   assertEquals(await code(() => a.recorded.delete("v")), "volume_in_use");
   a.kill();
   await b.attach();
+  a.isUp = true;
+  await world.settle();
+  assertEquals(await world.states(), "attached b: b");
+  assertEquals([...a.disk.keys()], []);
+});
+
+// Regression: force opened the volume without the journal of a node that had only just started again.
+Deno.test("Recorded + taken by force from a node that is there, and has not mounted it again + is refused", async () => {
+  const { world, a, b } = worldOf("a", "b");
+  await a.attach();
+  a.open.clear();
+  assertEquals(await code(() => b.attach("v", true)), "volume_in_use");
+  await world.settle();
+  assertEquals(await world.states(), "attached a: a");
+  a.kill();
+  assertEquals(await code(() => b.attach()), "volume_in_use");
+  await b.attach("v", true);
   a.isUp = true;
   await world.settle();
   assertEquals(await world.states(), "attached b: b");

@@ -54,6 +54,8 @@ const VOLUME = v.object({
   type: v.optional(TEXT),
   token: v.optional(TEXT),
   source: v.optional(v.object({ volume: ID, snapshot: ID })),
+  /** It is made with the key of the nodes. What it has become, its head says. */
+  encrypted: v.optional(v.boolean()),
   /** The SHA-256 of the bytes that it began with. */
   seed: v.optional(TEXT),
   attachments: v.array(ATTACHMENT),
@@ -153,8 +155,12 @@ export class Records<R extends { readonly nonce: string; readonly id: string }> 
     await retried(() => this.#store.delete(this.#nameOf(id)), { withinMs: PATIENCE_MS });
   }
 
-  /** A page of records after a token. It has fewer than `most` if some are gone by now. */
-  async page(after: string, most: number): Promise<Page<R>> {
+  /**
+   * A page of records after a token. It has fewer than `most` if some are gone by now, or damaged.
+   *
+   * @param report Takes a line about one that is damaged: nobody could get past it otherwise.
+   */
+  async page(after: string, most: number, report: (line: string) => void): Promise<Page<R>> {
     const ids: string[] = [];
     for await (const { name } of this.#store.list(this.#prefix)) {
       const id = name.slice(this.#prefix.length);
@@ -166,8 +172,14 @@ export class Records<R extends { readonly nonce: string; readonly id: string }> 
     const left = page.values();
     const work = async () => {
       for (const id of left) {
-        const record = await this.get(id);
-        if (record !== undefined) found.set(id, record);
+        try {
+          const record = await this.get(id);
+          if (record !== undefined) found.set(id, record);
+        } catch (error) {
+          // The store's own errors are of all records.
+          if (!(error instanceof EbsError)) throw error;
+          report(error.message);
+        }
       }
     };
     await Promise.all(Array.from({ length: AT_ONCE }, work));

@@ -15,10 +15,12 @@ import { openClaims } from "./claims/open.ts";
 import { openWanted } from "./reconcile/open.ts";
 import { JointExclusion } from "./joint_exclusion.ts";
 import { checkedNodeName } from "./names.ts";
+import { NodeKey } from "./node_key.ts";
 import { connectNats, type NatsTerms } from "./nats/connect.ts";
 import { natsPeers } from "./nats/peers.ts";
 import { EbsServer } from "./nats/server.ts";
 import { NodeExporter } from "./node_exporter.ts";
+import { OpenFiles } from "./open_files.ts";
 import { EbsService, type ServiceParts } from "./service.ts";
 import { StoreExclusion } from "./store_exclusion.ts";
 
@@ -34,6 +36,8 @@ export interface NodeTerms {
   readonly store: string;
   /** The folder of journals. */
   readonly journal: string;
+  /** The file with the key of encrypted volumes: its absolute path; undefined for none. */
+  readonly keyFile: string | undefined;
   /** How volumes are opened, beside that. */
   readonly disk: VolumeDiskOptions;
   /** The zone of volumes that are created without one. */
@@ -44,6 +48,14 @@ export interface NodeTerms {
   readonly sockets: string;
   /** The host of ports. */
   readonly host: string;
+  /**
+   * Most clients of a volume at a time, over NBD.
+   *
+   * @default 64
+   */
+  readonly connections: number | undefined;
+  /** Most files that the process may open. */
+  readonly openFiles: number;
   /** Takes a line for the log. */
   readonly report: (line: string) => void;
 }
@@ -56,20 +68,28 @@ export interface RunningNode extends AsyncDisposable {
 
 /** Starts a node. @throws {UblkError} @throws {StoreError} Nothing is left open then. */
 export async function startNode(terms: NodeTerms): Promise<RunningNode> {
-  const { node, nats, store: url, journal, zone, access, sockets, report, version } = terms;
+  const { node, nats, store: url, journal, zone, access, sockets, report, version, keyFile } =
+    terms;
   checkedNodeName(node);
   const disk = { ...terms.disk, store: url, journal };
-  // What is wrong with them is better said now than at the first mount.
+  // Report wrong options now, and not at the first mount.
   volumeDisk("any", disk);
   await using stack = new AsyncDisposableStack();
   const store = stack.use(await openStore(url, { create: true }));
   await store.verify?.();
+  const key = new NodeKey(node, store, keyFile === undefined ? undefined : { keyFile });
+  await key.check();
+  const exporter = new NodeExporter(
+    { disk, key, sockets, host: terms.host, connections: terms.connections, report },
+    new OpenFiles(terms.openFiles),
+  );
+  exporter.check();
   for (const folder of [journal, sockets]) makeFolders(realFiles, folder);
   const connection = await connectNats(nats);
   stack.defer(() => connection.close());
   const service = new EbsService({
-    ...{ node, store, journal, files: realFiles, seam: MACHINE, report },
-    exporter: new NodeExporter({ disk, sockets, host: terms.host, report }),
+    ...{ node, store, key, journal, files: realFiles, seam: MACHINE, report },
+    exporter,
     ...await sharedOf(connection, store, terms, stack),
     peers: natsPeers(connection),
   });

@@ -4,6 +4,7 @@
  * @module
  */
 
+import type { VolumeKeyFile } from "../volume/seal/key_source.ts";
 import type { StoreLike } from "../volume/store_like.ts";
 import { Volume } from "../volume/volume.ts";
 
@@ -16,6 +17,7 @@ const JOURNAL_SIZE = "16MiB";
 /**
  * Writes bytes to the start of a volume that nobody has used yet, and leaves it in order.
  *
+ * @param key Of a volume that is encrypted; undefined for others.
  * @param folder For its journal while it is written. It is removed afterwards, if all went well.
  * @throws {UblkError}
  */
@@ -23,11 +25,12 @@ export async function seedVolume(
   store: StoreLike,
   id: string,
   seed: Uint8Array,
+  key: VolumeKeyFile | undefined,
   folder: string,
 ): Promise<void> {
   {
     await using volume = await Volume.open(id, {
-      ...{ store, journal: folder, journalSize: JOURNAL_SIZE },
+      ...{ store, key, journal: folder, journalSize: JOURNAL_SIZE },
       // What another attempt has written is the same.
       withoutJournal: true,
     });

@@ -11,20 +11,24 @@ import type { Seam } from "../volume/seam.ts";
 import { forgetJournal } from "../volume/forget_journal.ts";
 import { waitForStore } from "../volume/wait_for_store.ts";
 import { Attachments } from "./attachments.ts";
+import { type BegunVolume, type CreateWish, Creation } from "./creation.ts";
+import { type Attached, type Meant, meantOf } from "./detachment.ts";
 import { EbsError, ebsErrorOf } from "./error.ts";
 import type { Exclusion } from "./exclusion.ts";
 import type { Exporter } from "./exports.ts";
 import { checkedNodeName } from "./names.ts";
 import { MountRecords } from "./mount_records.ts";
-import { type Mount, Mounts, type MountWish } from "./mounts.ts";
+import type { Mount, MountWish } from "./mount.ts";
+import { Mounts } from "./mounts.ts";
+import type { NodeKey } from "./node_key.ts";
 import type { Peers } from "./peers.ts";
 import type { WantedVolumes } from "./reconcile/wanted.ts";
 import { Recorded } from "./recorded.ts";
 import { type Page, Records, type SnapshotRecord, type VolumeRecord } from "./records.ts";
 import { sizeIn } from "./schema.ts";
-import { Snapshots } from "./snapshots.ts";
+import { type BegunSnapshot, Snapshots } from "./snapshots.ts";
 import { Turns } from "./turns.ts";
-import { type CreateWish, Volumes, type VolumeView } from "./volumes.ts";
+import { Volumes, type VolumeView } from "./volumes.ts";
 
 /** The parts of an {@linkcode EbsService}. */
 export interface ServiceParts {
@@ -32,6 +36,8 @@ export interface ServiceParts {
   readonly node: string;
   /** The store of volumes, which all nodes share. */
   readonly store: Store;
+  /** Opens the encrypted ones. */
+  readonly key: NodeKey;
   /** The folder of journals of this node. */
   readonly journal: string;
   /** Makes volumes reachable. */
@@ -54,20 +60,6 @@ export interface ServiceParts {
   readonly report: (line: string) => void;
 }
 
-/** A snapshot that has begun. */
-export interface BegunSnapshot {
-  readonly record: SnapshotRecord;
-  /** Resolves once it is complete; undefined if it was before. */
-  readonly completion: Promise<SnapshotRecord> | undefined;
-}
-
-/** A volume whose creation has begun. */
-export interface BegunVolume {
-  readonly view: VolumeView;
-  /** Resolves once it is complete; undefined if it was before. */
-  readonly completion: Promise<VolumeView> | undefined;
-}
-
 /** How long the end waits for the store, in milliseconds. */
 const END_MS = 20_000;
 
@@ -86,23 +78,31 @@ export class EbsService {
   readonly #turns = new Turns();
   readonly #volumes: Volumes;
   readonly #snapshots: Snapshots;
+  readonly #creation: Creation;
   readonly #attachments: Attachments;
   readonly #recorded: Recorded | undefined;
 
   /** Begins, and mounts again what was mounted. @throws {EbsError} `invalid_argument` */
   constructor(parts: ServiceParts) {
-    const { node, store, journal, exporter, exclusion, files, seam, report } = parts;
+    const { node, store, key, journal, exporter, exclusion, files, seam, report } = parts;
     this.node = checkedNodeName(node);
     this.#parts = parts;
     this.started = seam.now();
     const folder = `${journal}/.ebs`;
+    const { peers, wanted } = parts;
+    const volumeRecords = Records.volumes(store, seam);
     this.#volumes = new Volumes({
-      ...{ node, peers: parts.peers, store, seam, journal, making: `${folder}/making` },
-      records: Records.volumes(store, seam),
+      ...{ node, peers, store, key, seam, journal, report, records: volumeRecords },
     });
-    this.#attachments = new Attachments(node, this.#volumes, report);
+    this.#attachments = new Attachments({
+      ...{ node, peers, exclusion, report, volumes: this.#volumes },
+    });
     this.#snapshots = new Snapshots({
-      ...{ store, seam, journal, records: Records.snapshots(store, seam) },
+      ...{ store, seam, journal, report, records: Records.snapshots(store, seam) },
+    });
+    this.#creation = new Creation({
+      ...{ node, store, key, seam, records: volumeRecords, making: `${folder}/making` },
+      ...{ volumes: this.#volumes, snapshots: this.#snapshots, turns: this.#turns },
     });
     const records = new MountRecords(files, `${folder}/mounts`);
     this.mounts = new Mounts({
@@ -111,7 +111,6 @@ export class EbsService {
       forget: (volume) => forgetJournal(store, volume, journal, files),
     });
     this.mounts.watch({ unmounted: (volume) => this.#attachments.unmountedLate(volume) });
-    const { wanted, peers } = parts;
     this.#recorded = wanted && new Recorded({
       ...{ node, wanted, peers, report, mounts: this.mounts, turns: this.#turns },
       ...{ volumes: this.#volumes, attachments: this.#attachments },
@@ -132,46 +131,29 @@ export class EbsService {
     return this.#parts.exclusion.terms;
   }
 
-  /**
-   * Creates a volume. Called again with the same wish, it returns what there is.
-   *
-   * @throws {EbsError} `already_exists`, `invalid_argument`; `not_found` if there is no such snapshot.
-   */
-  async create(wish: CreateWish): Promise<VolumeView> {
-    const { view, completion } = await this.beginCreation(wish);
-    return await completion ?? view;
+  /** Creates a volume: see {@linkcode Creation.create}. */
+  create(wish: CreateWish): Promise<VolumeView> {
+    return this.#creation.create(wish);
   }
 
   /** Begins to create a volume, which is made in the background. @throws {EbsError} */
-  async beginCreation(wish: CreateWish): Promise<BegunVolume> {
-    const { id, bytes, source } = wish;
-    if (source !== undefined) await this.#checkSource(source, bytes);
-    const record = await this.#turns.run(id, () => this.#volumes.begin(wish));
-    if (record.state !== "creating") {
-      return { view: await this.#volumes.describe(id), completion: undefined };
-    }
-    const completion = this.#turns.run(id, () => this.#volumes.finish(wish));
-    const view = { id, bytes, state: "creating", isWritten: false, record } as const;
-    return { view, completion };
+  beginCreation(wish: CreateWish): Promise<BegunVolume> {
+    return this.#creation.begin(wish);
   }
 
-  async #checkSource({ volume, snapshot }: NonNullable<CreateWish["source"]>, bytes: number) {
-    const found = await this.#snapshots.describe(snapshot);
-    if (found.volume !== volume) {
-      const reason = `is of volume ${found.volume}, and not of ${volume}`;
-      throw new EbsError("invalid_argument", `snapshot ${snapshot} ${reason}`);
-    }
-    if (found.state !== "completed") {
-      throw new EbsError("unavailable", `snapshot ${snapshot} is ${found.state}`);
-    }
-    if (bytes >= found.bytes) return;
-    const reason = `has ${found.bytes} bytes, and the volume would have ${bytes}`;
-    throw new EbsError("invalid_argument", `snapshot ${snapshot} ${reason}`);
+  /** The other node that is making a volume: see {@linkcode Volumes.makerOf}. */
+  makerOf(id: string): Promise<string | undefined> {
+    return this.#volumes.makerOf(id);
   }
 
   /** A volume. @throws {EbsError} `not_found` */
   describe(id: string): Promise<VolumeView> {
     return this.#volumes.describe(id);
+  }
+
+  /** A volume, for whoever tells about many: see {@linkcode Volumes.view}. */
+  view(id: string): Promise<VolumeView> {
+    return this.#volumes.view(id);
   }
 
   /** A page of volumes after a token. */
@@ -276,9 +258,11 @@ export class EbsService {
       }
       const mount = () => this.mounts.mount(wish);
       const isRecorded = !wish.readOnly && this.#recorded !== undefined;
-      return await (isRecorded ? this.#recorded.mount(wish, mount) : mount()).catch((error) => {
-        throw this.#attachments.refusal(record, ebsErrorOf(error));
-      });
+      return await (isRecorded ? this.#recorded.mount(wish, mount) : mount()).catch(
+        async (error) => {
+          throw await this.#attachments.refusal(record, ebsErrorOf(error));
+        },
+      );
     });
   }
 
@@ -291,24 +275,105 @@ export class EbsService {
   }
 
   /**
-   * Unmounts a volume from this node, and finds it mounted nowhere.
+   * The attachment that a detachment is about, by what is recorded for all nodes; undefined if there is
+   * nothing to detach.
    *
-   * @returns Whether there was something to do.
-   * @throws {EbsError} `unavailable` if another node has it, which does not answer.
+   * @throws {EbsError} `not_found`; `invalid_argument` if none is meant, or more than one may be.
    */
-  detach(volume: string): Promise<boolean> {
+  async attachmentOf(volume: string, meant: Meant): Promise<Attached | undefined> {
+    return meantOf(volume, await this.#attachmentsOf(volume), meant);
+  }
+
+  /** The attachments of a volume: those of its record, and one that is still to be made. */
+  async #attachmentsOf(volume: string): Promise<readonly Attached[]> {
+    const all: Attached[] = [...(await this.#volumes.describe(volume)).record.attachments];
+    const here = this.mounts.get(volume);
+    const { node } = this;
+    if (here !== undefined && !all.some((one) => one.node === node)) all.push({ ...here, node });
+    const isWritten = all.some(({ readOnly }) => !readOnly);
+    const wanted = isWritten ? undefined : await this.#recorded?.attachment(volume);
+    if (wanted === undefined || all.some((one) => one.node === wanted.node)) return all;
+    return [...all, wanted];
+  }
+
+  /**
+   * Ends an attachment of a volume. One on this node is unmounted, once the store has everything.
+   *
+   * @param meant Which one. Without anything, the only one.
+   * @param isForced Take it from a node that is not there, once that cannot write any more. What only
+   *   its journal has is lost.
+   * @returns Whether there was something to do.
+   * @throws {EbsError} `unavailable` if another node has it, which does not answer, or may still write, or
+   *   if the store still lacks something of a writer; `invalid_argument` if none is meant, or more than one
+   *   may be.
+   */
+  detach(volume: string, meant: Meant = {}, isForced = false): Promise<boolean> {
     return this.#turns.run(volume, async () => {
-      // A reader has a mount beside what is recorded.
-      const isReader = this.mounts.get(volume)?.readOnly === true;
-      await this.#recorded?.detach(volume, isReader ? this.node : undefined);
-      if (await this.#unmount(volume)) return true;
+      const target = await this.attachmentOf(volume, meant);
+      const node = target?.node ?? meant.node;
+      // Of a volume that nobody chose among others, nothing may stay recorded.
+      const isAny = Object.values(meant).every((one) => one === undefined);
+      const isEvery = isAny && target?.readOnly !== true;
+      // Nothing is there of what was named, and what is recorded meanwhile is somebody else's.
+      if (isEvery || node !== undefined) {
+        await this.#recorded?.detach(volume, isEvery ? undefined : node);
+      }
+      if (node === undefined || node === this.node) {
+        return await this.#unmount(volume) || await this.#endUntold(volume, node, isForced);
+      }
       const { record: { attachments } } = await this.#volumes.describe(volume);
-      if (attachments.length === 0) return false;
-      const nodes = attachments.map(({ node }) => node).join(", ");
-      const later = this.#recorded === undefined ? "" : "; it is unmounted there once that is back";
-      const reason = `is mounted on ${nodes}, which does not answer${later}`;
-      throw new EbsError("unavailable", `volume ${volume} ${reason}`);
+      const found = attachments.find((one) => one.node === node);
+      if (found === undefined) return await this.#endUntold(volume, node, isForced);
+      const isThere = (await this.unreachable([node])).size === 0;
+      if (isForced && !isThere) {
+        if (!found.readOnly) await this.mounts.take(volume);
+        await this.#attachments.abandoned(volume, new Set([node]));
+        return true;
+      }
+      const isKept = this.#recorded !== undefined && !found.readOnly;
+      const later = isKept ? "; it is unmounted there once that is back" : "";
+      const reason = isThere ? "which must detach it; try again" : `which does not answer${later}`;
+      throw new EbsError("unavailable", `volume ${volume} is mounted on ${node}, ${reason}`);
     });
+  }
+
+  /**
+   * Ends a writer of which no attachment tells: it was lost, and the store may lack what its journal has.
+   *
+   * @param named The node that was asked about; undefined for any.
+   * @returns Whether there was one.
+   * @throws {EbsError} `unavailable` unless it is dead, and the volume is to be taken from it.
+   */
+  async #endUntold(volume: string, named: string | undefined, isForced: boolean): Promise<boolean> {
+    const { isWritten, record: { attachments } } = await this.#volumes.describe(volume);
+    if (!isWritten || attachments.some(({ readOnly }) => !readOnly)) return false;
+    const { node } = this;
+    const writer = await this.#recorded?.lastNode(volume) ?? (named === node ? node : undefined);
+    if (named !== undefined && writer !== undefined && writer !== named) return false;
+    // A node that has nothing of it, but had it, has lost its disk: it is as good as dead.
+    const isDead = writer !== undefined &&
+      (writer === node || (await this.unreachable([writer])).size > 0);
+    if (isForced && isDead) {
+      await this.mounts.take(volume);
+      return true;
+    }
+    const words = writer === undefined
+      ? "is open for writing, and no node is known to have it; ask again"
+      : writer === node
+      ? `is open for writing, and node ${node} has nothing of it; detach it by force`
+      : `was not left in order by node ${writer}, ` +
+        (isDead ? "which does not answer" : "which still has its journal; ask again");
+    throw new EbsError("unavailable", `volume ${volume} ${words}`);
+  }
+
+  /** Those of some nodes that do not answer. */
+  async unreachable(nodes: Iterable<string>): Promise<Set<string>> {
+    const { peers, node } = this.#parts;
+    const dead = new Set<string>();
+    await Promise.all([...new Set(nodes)].map(async (one) => {
+      if (one !== node && !await peers.isThere(one)) dead.add(one);
+    }));
+    return dead;
   }
 
   async #unmount(volume: string): Promise<boolean> {

@@ -1,13 +1,19 @@
-import { assertEquals, assertRejects } from "@std/assert";
+import { assertEquals, assertMatch, assertRejects } from "@std/assert";
 import type { FaultyStore } from "../store/faulty.ts";
+import { briefClaim, Committed } from "../volume/committed.ts";
 import { listVolumes } from "../volume/list.ts";
 import { MACHINE } from "../volume/seam.ts";
 import { removeSnapshot } from "../volume/snapshots.ts";
 import { Volume } from "../volume/volume.ts";
 import { Bed, MIB } from "../tests/ebs/bed.ts";
+import { Claims } from "./claims/claims.ts";
+import { MemoryKeyValue } from "./claims/memory_key_value.ts";
+import { CLAIM_TTL_MS } from "./claims/record.ts";
 import { ebsErrorOf } from "./error.ts";
+import { JointExclusion } from "./joint_exclusion.ts";
 import { Records } from "./records.ts";
 import type { EbsService } from "./service.ts";
+import { StoreExclusion } from "./store_exclusion.ts";
 
 const code = async (call: () => Promise<unknown>) => ebsErrorOf(await assertRejects(call)).code;
 
@@ -94,8 +100,17 @@ Deno.test("EbsService + snapshots + have ids of their own, whatever becomes of t
   assertEquals(await snapshot(service, "s", "a"), made);
   assertEquals(await code(() => snapshot(service, "s", "b")), "already_exists");
   assertEquals(await code(() => snapshot(service, "t", "c")), "not_found");
-  assertEquals((await service.copySnapshot("s", "t", "a")).state, "completed");
-  assertEquals(await code(() => service.copySnapshot("s", "t", "a")), "already_exists");
+  const copied = await service.copySnapshot("s", "t", "a");
+  assertEquals(copied.state, "completed");
+  // The answer may be lost: the same request comes again.
+  assertEquals(await service.copySnapshot("s", "t", "a"), copied);
+  await service.expand("a", 65 * MIB, 0);
+  await snapshot(service, "later", "a");
+  assertEquals(await code(() => service.copySnapshot("s", "later", "a")), "already_exists");
+  await service.deleteSnapshot("later");
+  await snapshot(service, "foreign", "b");
+  assertEquals(await code(() => service.copySnapshot("s", "foreign", "a")), "already_exists");
+  await service.deleteSnapshot("foreign");
   assertEquals(await code(() => service.copySnapshot("s", "u", "b")), "invalid_argument");
   assertEquals(await code(() => service.copySnapshot("s", "s", "a")), "invalid_argument");
   assertEquals(await code(() => service.copySnapshot("no", "u", "a")), "not_found");
@@ -237,6 +252,103 @@ Deno.test("EbsService + a volume that another node makes + is waited for, or gon
   assertEquals([made.state, made.record.maker], ["available", "one"]);
   await service.delete("v");
   assertEquals(await listVolumes(bed.store), []);
+});
+
+// Regression: a request that was repeated while the first one was at work was refused for good.
+Deno.test("EbsService + a volume that another node is mounting + may be asked for again", async () => {
+  await using bed = await Bed.inMemory();
+  const bucket = new MemoryKeyValue(CLAIM_TTL_MS, MACHINE.clock);
+  const opening = Promise.withResolvers<void>();
+  const opened = Promise.withResolvers<void>();
+  const exporter = {
+    async open() {
+      opening.resolve();
+      await opened.promise;
+      await Committed.claim(bed.store, "v", briefClaim(MACHINE, "one"), MACHINE.uuid);
+      return {
+        ...{ uri: "nbd://h:1/", port: 1, size: 64 * MIB, close: () => Promise.resolve() },
+        resize: () => Promise.resolve(),
+        shut() {},
+      };
+    },
+    drain: () => Promise.resolve(),
+  };
+  let isThere = true;
+  using stack = new DisposableStack();
+  const node = (name: string) => {
+    const claims = stack.use(new Claims({ bucket, node: name, seam: MACHINE }));
+    const exclusion = new JointExclusion(claims, new StoreExclusion(bed.store, name));
+    const peers = { isThere: () => Promise.resolve(isThere) };
+    return bed.node(name, { exporter, exclusion, peers });
+  };
+  const [one, two] = [node("one"), node("two")];
+  const wish = { volume: "v", access: "unix", readOnly: false } as const;
+  const refusal = async () => {
+    const { code, message } = ebsErrorOf(await assertRejects(() => two.mount(wish)));
+    return `${code}: ${message}`;
+  };
+  await one.create({ id: "v", bytes: 64 * MIB });
+  const mounting = one.mount(wish);
+  await opening.promise;
+  assertEquals(
+    await refusal(),
+    "unavailable: volume v is being mounted, or left, by node one; ask again",
+  );
+  isThere = false;
+  assertMatch(await refusal(), /^volume_in_use: .*one has it/);
+  isThere = true;
+  opened.resolve();
+  await mounting;
+  assertEquals(await refusal(), "volume_in_use: volume v is mounted on one");
+  for (const service of [one, two]) await service.end();
+});
+
+// Regression: whoever was second made it too.
+Deno.test("EbsService + a creation that failed + two nodes asked again at once + one of them makes it", async () => {
+  await using bed = await Bed.inMemory();
+  const nodes = [bed.node("one"), bed.node("two")];
+  const wish = { id: "v", bytes: 64 * MIB };
+  await Records.volumes(bed.store, MACHINE).create({
+    ...{ ...wish, state: "error", maker: "three", created: 0, attachments: [] },
+  });
+  let makers = 0;
+  (bed.store as FaultyStore).faults = ({ object, name }) => {
+    if (object === "v/head" && name === "put") makers++;
+    return undefined;
+  };
+  const made = await Promise.all(nodes.map((node) => node.create(wish)));
+  assertEquals(made.map(({ state }) => state), ["available", "available"]);
+  assertEquals([makers, made[0].record.maker], [1, made[1].record.maker]);
+});
+
+// Regression: it noted its failure in the record of whoever had gone on, or removed that.
+Deno.test("EbsService + a creation fails that another node has gone on with + the record is that one's", async () => {
+  await using bed = await Bed.inMemory();
+  const store = bed.store as FaultyStore;
+  const service = bed.node("one");
+  const records = Records.volumes(store, MACHINE);
+  await service.create({ id: "a", bytes: 64 * MIB });
+  await snapshot(service, "s", "a");
+  await removeSnapshot(store, "a", "s");
+  const source = { volume: "a", snapshot: "s" };
+  for (
+    const [id, failing, rest, error] of [
+      ["v", "v/head", {}, "internal"],
+      ["w", "a/catalog", { source }, "not_found"],
+    ] as const
+  ) {
+    let taken: Promise<unknown> | undefined;
+    store.faults = ({ object, name }) => {
+      if (object !== failing) return undefined;
+      taken ??= records.change(id, (now) => ({ ...now, maker: "two" }));
+      return name === "put" ? "full" : undefined;
+    };
+    assertEquals(await code(() => service.create({ id, bytes: 64 * MIB, ...rest })), error);
+    store.faults = undefined;
+    await taken;
+    const record = await records.get(id);
+    assertEquals([record?.state, record?.maker], ["creating", "two"]);
+  }
 });
 
 Deno.test("EbsService + a store that is away + is told as such", async () => {

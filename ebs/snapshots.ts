@@ -7,9 +7,10 @@
 
 import type { Store } from "../store/store.ts";
 import { isUblkError } from "../uapi/error.ts";
-import { copySnapshot } from "../volume/copy_snapshot.ts";
+import { copySnapshot, isCopy } from "../volume/copy_snapshot.ts";
 import type { Seam } from "../volume/seam.ts";
 import { createSnapshot, listSnapshots, removeSnapshot } from "../volume/snapshots.ts";
+import { waitForSnapshot } from "../volume/wait_for_snapshot.ts";
 import { EbsError } from "./error.ts";
 import type { Page, Records, SnapshotRecord } from "./records.ts";
 
@@ -20,6 +21,15 @@ export interface SnapshotParts {
   readonly seam: Seam;
   /** The folder of journals of this node. */
   readonly journal: string;
+  /** Takes a line for the log. */
+  readonly report: (line: string) => void;
+}
+
+/** A snapshot that has begun. */
+export interface BegunSnapshot {
+  readonly record: SnapshotRecord;
+  /** Resolves once it is complete; undefined if it was before. */
+  readonly completion: Promise<SnapshotRecord> | undefined;
 }
 
 /** Snapshots in a store. The caller has the turn of their volume. */
@@ -63,7 +73,7 @@ export class Snapshots {
   async make({ id, volume }: SnapshotRecord): Promise<SnapshotRecord> {
     const { store, seam, journal } = this.#parts;
     try {
-      await createSnapshot(store, volume, id, { journal, seam });
+      await createSnapshot(store, volume, id, { journal, seam, wait: true });
     } catch (error) {
       if (!isUblkError(error)) throw error;
       if (error.code === "VOLUME_JOURNAL") {
@@ -72,6 +82,7 @@ export class Snapshots {
       }
       // An earlier call has come as far as that: nobody else makes one of this id.
       if (error.code !== "VOLUME_EXISTS") throw error;
+      await waitForSnapshot(store, `${volume}@${id}`, { journal });
     }
     return await this.#completed(id, volume);
   }
@@ -100,7 +111,8 @@ export class Snapshots {
   }
 
   /**
-   * Gives a snapshot a second id. The two have the same data, and each goes by itself.
+   * Gives a snapshot a second id. The two have the same data, and each goes by itself. Again, it returns
+   * what there is.
    *
    * @throws {EbsError} `not_found`; `invalid_argument` if it is of another volume; `already_exists`.
    */
@@ -111,11 +123,11 @@ export class Snapshots {
     if (source.volume !== volume) {
       throw new EbsError("invalid_argument", `snapshot ${from} is of ${source.volume}`);
     }
-    const there = await this.#parts.records.get(to);
-    if (there?.state === "completed") {
-      throw new EbsError("already_exists", `snapshot ${to} exists`);
+    const there = await this.reserve(to, volume);
+    if (there.state === "completed") {
+      if (await isCopy(store, volume, from, to)) return there;
+      throw new EbsError("already_exists", `snapshot ${to} exists, and is not of ${from}`);
     }
-    await this.reserve(to, volume);
     try {
       await copySnapshot(store, volume, from, to, { seam });
     } catch (error) {
@@ -148,7 +160,8 @@ export class Snapshots {
 
   /** A page of snapshots after a token. */
   async page(after: string, most: number): Promise<Page<SnapshotRecord>> {
-    const { records, next } = await this.#parts.records.page(after, most);
+    const { report } = this.#parts;
+    const { records, next } = await this.#parts.records.page(after, most, report);
     return { records: records.filter(({ state }) => state !== "deleting"), next };
   }
 }

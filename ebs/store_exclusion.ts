@@ -5,7 +5,7 @@
  */
 
 import type { Store } from "../store/store.ts";
-import { readHead } from "../volume/committed.ts";
+import { readHead } from "../volume/state.ts";
 import { ObjectNames } from "../volume/names.ts";
 import { EbsError } from "./error.ts";
 import type { Claim, Exclusion, ExclusionTerms, Reason } from "./exclusion.ts";
@@ -41,23 +41,27 @@ export class StoreExclusion implements Exclusion {
     const epoch = await epochNow();
     if (epoch === undefined) throw new EbsError("not_found", `volume ${volume}: there is none`);
     const { promise: lost, resolve } = Promise.withResolvers<Reason>();
-    // Whoever opens the volume raises the epoch by one: the holder first, and then a taker.
+    // A guess: the holder raises the epoch by one when it opens the volume. A resize in between raises it
+    // too, and so does an attempt of the holder's own that seemed to have failed.
     const generation = epoch + 1;
+    let held: number | undefined;
     let timer: ReturnType<typeof setTimeout> | undefined;
     let isOver = false;
     const look = async () => {
       try {
         const now = await epochNow();
         if (now === undefined) return resolve("the volume was removed");
-        if (now > generation) return resolve(`it was taken over (epoch ${now})`);
+        if (held !== undefined && now > held) return resolve(`it was taken over (epoch ${now})`);
       } catch {
         // A store that is away says nothing. The volume's own lease decides then.
       }
       if (!isOver) timer = setTimeout(look, this.#lookMs);
     };
-    timer = setTimeout(look, this.#lookMs);
+    // By chance: volumes that are mounted together would else be looked at together for ever.
+    timer = setTimeout(look, this.#lookMs * Math.random());
     return {
       ...{ generation, holder: this.#holder, lost },
+      opened: (epoch) => void (held = epoch),
       release() {
         isOver = true;
         clearTimeout(timer);

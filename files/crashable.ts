@@ -5,7 +5,7 @@
  * @module
  */
 
-import { EBADF, EINVAL, EISDIR, ENOENT } from "../uapi/errno.ts";
+import { EBADF, EINVAL, EIO, EISDIR, ENOENT } from "../uapi/errno.ts";
 import type { Contents } from "./crashable_contents.ts";
 import {
   CALLS,
@@ -143,6 +143,8 @@ export class CrashableFile implements File {
   readonly #writes: boolean;
   readonly #isDirect: boolean;
   #closed = false;
+  /** Failed syncs of the file that this open file knows of. */
+  #failuresSeen: number;
 
   /** Opens a file in a process. */
   constructor(
@@ -158,6 +160,7 @@ export class CrashableFile implements File {
     this.process = process;
     this.path = path;
     this.contents = contents;
+    this.#failuresSeen = contents.syncFailures;
   }
 
   readAt(buffer: Uint8Array<ArrayBuffer>, offset: number): number {
@@ -194,8 +197,18 @@ export class CrashableFile implements File {
   }
 
   sync(): void {
-    const fails = () => this.contents.failSync(this.#machine.dice);
-    this.#operate("sync", () => this.contents.sync(), { fails });
+    const fails = () => {
+      this.contents.failSync(this.#machine.dice);
+      this.#failuresSeen = this.contents.syncFailures;
+    };
+    const sync = () => {
+      this.contents.sync();
+      // Linux tells of a failure once through each file that was open then (since 4.13).
+      if (this.contents.syncFailures === this.#failuresSeen) return;
+      this.#failuresSeen = this.contents.syncFailures;
+      throw fileError("fdatasync", EIO);
+    };
+    this.#operate("sync", sync, { fails });
   }
 
   size(): number {

@@ -85,6 +85,8 @@ export class Contents {
   /** Positions of the metadata changes. */
   #metadata: number[] = [];
   #order = 0;
+  /** Syncs that have failed. */
+  syncFailures = 0;
   /** Sectors whose data is only in the page cache, because a failed sync lost it. */
   readonly #lost = new Set<number>();
   /** Units with allocated space. */
@@ -204,6 +206,7 @@ export class Contents {
 
   /** Fails a sync: a part of the changes becomes durable, the rest is lost. */
   failSync(dice: Dice): void {
+    this.syncFailures++;
     for (const [sector, versions] of this.#versions) {
       const first = 1 + versions.findLastIndex(({ isMetadata }) => isMetadata);
       if (first === versions.length || dice.draw(3) === 0) continue;

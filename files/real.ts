@@ -5,6 +5,7 @@
  * @module
  */
 
+import { asDenied } from "../uapi/denied.ts";
 import { EBADF, EINVAL, EOPNOTSUPP, errnoNumber } from "../uapi/errno.ts";
 import {
   closeLocked,
@@ -66,6 +67,8 @@ export const realFiles: Files = {
     try {
       return [...Deno.readDirSync(path)].map(({ name }) => name).sort();
     } catch (error) {
+      const denied = asDenied(error, { operation: `readdir ${path}` }, "give another folder");
+      if (denied !== undefined) throw denied;
       const errno = errnoNumber((error as { code?: string }).code ?? "");
       throw errno === undefined ? error : fileError(`readdir ${path}`, errno);
     }

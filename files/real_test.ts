@@ -219,3 +219,15 @@ both("name the errno of folders that cannot be listed", (files, folder) => {
   files.open(`${folder}/a`, { write: true, create: "new" }).close();
   assertEquals(errnoIn(() => files.list(`${folder}/a`)), 20);
 });
+
+Deno.test({
+  name: "real files say what to do about a folder that Deno refuses to list",
+  permissions: { read: false },
+  fn() {
+    assertThrows(
+      () => realFiles.list("/srv"),
+      UblkError,
+      'readdir /srv: Requires read access to "/srv"; give another folder, or run again with the',
+    );
+  },
+});

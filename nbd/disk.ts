@@ -1,6 +1,6 @@
 /**
  * Performs requests on a disk in pieces. So a request of any length takes a bounded part of memory, and
- * leaves others their turn.
+ * leaves others their turn: those without data wait for theirs.
  *
  * @module
  */
@@ -15,6 +15,7 @@ import {
 } from "../uapi/ublk_io.ts";
 import type { Bytes } from "./frames.ts";
 import { type MemoryShare, PIECE_BYTES } from "./memory.ts";
+import type { TurnLine } from "./turns.ts";
 
 /** Bytes of a TRIM or WRITE_ZEROES that are passed to the disk at once. */
 const DATALESS_PART_BYTES = 64 << 20;
@@ -45,44 +46,67 @@ export async function write(
 }
 
 /** Makes durable what was answered before. @returns 0 or a negative errno. */
-export async function flush(host: DiskHost): Promise<number> {
-  return await host.request({ op: UBLK_IO_OP_FLUSH, offset: 0, length: 0 });
+export async function flush(host: DiskHost, line: TurnLine): Promise<number> {
+  return await line.run(() => host.request({ op: UBLK_IO_OP_FLUSH, offset: 0, length: 0 }));
 }
 
 /** Gives up a range. @returns 0 or a negative errno. */
-export function trim(host: DiskHost, range: Range): Promise<number> {
+export function trim(host: DiskHost, range: Range, line: TurnLine): Promise<number> {
   return inParts(
     range,
     DATALESS_PART_BYTES,
-    async (offset, length) =>
-      await host.request({ op: UBLK_IO_OP_DISCARD, offset, length, mayUnmap: true }),
+    (offset, length) =>
+      line.run(() => host.request({ op: UBLK_IO_OP_DISCARD, offset, length, mayUnmap: true })),
   );
 }
 
 /** Zeroes a range by the disk's own means. @returns 0 or a negative errno. */
-export function zero(host: DiskHost, range: Range, mayUnmap: boolean): Promise<number> {
+export function zero(
+  host: DiskHost,
+  range: Range,
+  mayUnmap: boolean,
+  line: TurnLine,
+): Promise<number> {
   return inParts(
     range,
     DATALESS_PART_BYTES,
-    async (offset, length) =>
-      await host.request({ op: UBLK_IO_OP_WRITE_ZEROES, offset, length, mayUnmap }),
+    (offset, length) =>
+      line.run(() => host.request({ op: UBLK_IO_OP_WRITE_ZEROES, offset, length, mayUnmap })),
   );
 }
 
 /** Writes zeroes as data. @returns 0 or a negative errno. */
-export function writeZeroes(host: DiskHost, range: Range, memory: MemoryShare): Promise<number> {
-  return inBorrowed(range, memory, (buffer, offset) => write(host, buffer, offset, false));
+export function writeZeroes(
+  host: DiskHost,
+  range: Range,
+  memory: MemoryShare,
+  line: TurnLine,
+): Promise<number> {
+  return inBorrowed(
+    range,
+    memory,
+    (buffer, offset) => line.run(() => write(host, buffer, offset, false)),
+  );
 }
 
 /** Reads a range and drops it, so that what is below may have it at hand. */
-export function readAhead(host: DiskHost, range: Range, memory: MemoryShare): Promise<number> {
-  return inBorrowed(range, memory, (buffer, offset) => readInto(host, buffer, offset));
+export function readAhead(
+  host: DiskHost,
+  range: Range,
+  memory: MemoryShare,
+  line: TurnLine,
+): Promise<number> {
+  return inBorrowed(
+    range,
+    memory,
+    (buffer, offset) => line.run(() => readInto(host, buffer, offset)),
+  );
 }
 
 async function inBorrowed(
   range: Range,
   memory: MemoryShare,
-  perform: (buffer: Bytes, offset: number) => Promise<number>,
+  perform: (buffer: Bytes, offset: number) => number | Promise<number>,
 ): Promise<number> {
   return await inParts(range, PIECE_BYTES, async (offset, length) => {
     await memory.take(length);
@@ -98,11 +122,9 @@ async function inBorrowed(
 async function inParts(
   { offset, length }: Range,
   most: number,
-  perform: (offset: number, length: number) => Promise<number>,
+  perform: (offset: number, length: number) => number | Promise<number>,
 ): Promise<number> {
   for (let at = 0; at < length; at += most) {
-    // A disk in memory answers at once. Between its parts, others have their turn.
-    if (at > 0) await new Promise((resolve) => setTimeout(resolve, 0));
     const result = await perform(offset + at, Math.min(most, length - at));
     if (result !== 0) return result;
   }

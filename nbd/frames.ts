@@ -66,6 +66,9 @@ export class FrameWriter {
 /** A frame that lies about a length, or a text that is none. */
 export class FrameError extends Error {}
 
+/** The client broke the protocol; the text says how. Its connection ends. */
+export class ProtocolError extends Error {}
+
 /** Reads fields one after the other. Throws a {@linkcode FrameError} past the end. */
 export class FrameReader {
   readonly #bytes: Bytes;

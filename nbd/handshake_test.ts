@@ -65,8 +65,9 @@ Deno.test("transmission flags + abilities of the disk and of the connection", as
   const flagsOf = async (setUp: (client: NbdClient) => Promise<unknown>) => {
     using client = await NbdClient.greeted(rig.path);
     await setUp(client);
-    const [info] = await client.option(INFO, join(text(""), fields([2, 0])));
-    return new DataView(info.data.buffer).getUint16(10);
+    const infos = (await client.option(INFO, join(text(""), fields([2, 0])))).slice(0, -1)
+      .map(({ data }) => new DataView(data.buffer));
+    return infos.find((info) => info.getUint16(0) === 0)!.getUint16(10);
   };
   const all = 1 | 4 | 8 | 16 | 32 | 64 | 256 | 1024 | 2048;
   assertEquals(await flagsOf(() => Promise.resolve()), all);
@@ -96,6 +97,20 @@ for (const [words, flags, zeroes] of [["", 1, 124], [" without zeroes", 3, 0]] a
     assertEquals((await client.perform({ command: 0, length: 512 })).error, 0);
   });
 }
+
+// Regression: such a client got EINVAL for requests of 512 bytes without having been told.
+Deno.test("INFO and GO + a client that asks for no information + is told the sizes of blocks", async () => {
+  await using rig = await NbdRig.of({ backend: arrayDisk(MIB, { blockSize: 4096 }) });
+  for (const option of [INFO, GO]) {
+    using client = await NbdClient.greeted(rig.path);
+    const replies = await client.option(option, join(text(""), fields([2, 0])));
+    const infos = replies.filter(({ type }) => type === 3).map(({ data }) =>
+      new DataView(data.buffer)
+    );
+    assertEquals(infos.map((info) => info.getUint16(0)), [3, 0]);
+    assertEquals([2, 6, 10].map((at) => infos[0].getUint32(at)), [4096, 4096, 32 * MIB]);
+  }
+});
 
 Deno.test("EXPORT_NAME + an unknown name + hangs up, as it cannot say why; the log can", async () => {
   await using rig = await two();
@@ -218,7 +233,12 @@ Deno.test("serveNbd + impossible options + are refused, and nothing stays open",
     [{ exports: [{ backend: disk() }, { backend: disk() }] }, /two exports are named ""/],
     [{ backend: disk(), name: "n".repeat(4097) }, /too long/],
     [{ backend: disk(), listen: [] }, /there is no address/],
+    [{ backend: disk(), listen: ["stdio", "tcp", "stdio"] }, /stdio is given twice; give it once/],
+    [{ backend: disk(), listen: ["systemd", "systemd"] }, /systemd is given twice; give it once/],
+    [{ backend: disk(), name: "a\0b" }, /a name with a NUL/],
+    [{ backend: disk(), name: "\ud800" }, /a name with a NUL or half a character/],
     [{ backend: disk(), connections: 0 }, /connections 0 is not possible/],
+    [{ backend: disk(), handshakes: 0.5 }, /handshakes 0.5 is not possible/],
     [
       { backend: disk(), tls: { cert: "", key: "", clientCa: "", required: false } },
       /clients that do not encrypt have no certificates/,

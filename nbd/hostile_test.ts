@@ -138,6 +138,15 @@ Deno.test("10,000 half-open handshakes + end the oldest; others shake hands and 
   for (const one of open) one.close();
 });
 
+Deno.test("handshakes + one more than the server takes + ends the oldest only", async () => {
+  await using rig = await NbdRig.of({ backend: arrayDisk(MIB), handshakes: 2 });
+  using first = await NbdClient.greeted(rig.path);
+  using second = await NbdClient.greeted(rig.path);
+  using third = await NbdClient.greeted(rig.path);
+  await first.hungUp();
+  for (const client of [second, third]) assertEquals((await client.option(3)).length, 2);
+});
+
 Deno.test("a handshake that does not go on + ends when its time is over", async () => {
   await using rig = await NbdRig.of({ backend: arrayDisk(MIB), handshakeMs: 50 });
   using slow = await NbdClient.greeted(rig.path);

@@ -31,23 +31,24 @@ export function infoRequest(data: Bytes): InfoRequest {
 }
 
 /**
- * The pieces of information about an export. The client always gets its size and flags, last.
+ * The pieces of information about an export. The client always gets the sizes of its blocks, which a
+ * server must tell if they are not the default, and its size and flags, last.
  *
  * @param flags `NBD_FLAG_*`.
  */
 export function infosOf(found: NbdExport, wanted: readonly number[], flags: number): Bytes[] {
   const { minimum, preferred, maximum } = blockSizesOf(found);
-  const all: [type: number, data: Bytes][] = [
-    [NBD_INFO_NAME, textInfo(NBD_INFO_NAME, found.name)],
-    [NBD_INFO_DESCRIPTION, textInfo(NBD_INFO_DESCRIPTION, found.description)],
-    [
-      NBD_INFO_BLOCK_SIZE,
-      new FrameWriter(14).u16(NBD_INFO_BLOCK_SIZE).u32(minimum).u32(preferred).u32(maximum).bytes,
-    ],
+  const texts: [type: number, words: string][] = [
+    [NBD_INFO_NAME, found.name],
+    [NBD_INFO_DESCRIPTION, found.description],
   ];
-  const infos = all.filter(([type]) => wanted.includes(type)).map(([, bytes]) => bytes);
-  infos.push(new FrameWriter(12).u16(NBD_INFO_EXPORT).u64(found.host.size).u16(flags).bytes);
-  return infos;
+  return [
+    ...texts.filter(([type]) => wanted.includes(type)).map(([type, words]) =>
+      textInfo(type, words)
+    ),
+    new FrameWriter(14).u16(NBD_INFO_BLOCK_SIZE).u32(minimum).u32(preferred).u32(maximum).bytes,
+    new FrameWriter(12).u16(NBD_INFO_EXPORT).u64(found.host.size).u16(flags).bytes,
+  ];
 }
 
 function textInfo(type: number, words: string): Bytes {

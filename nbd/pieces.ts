@@ -16,7 +16,7 @@ import { answer, failure, type Served, take } from "./served.ts";
 
 /** Receives the data of a WRITE, and begins to write it. The answer follows when that is done. */
 export async function receive(served: Served, request: RequestHeader): Promise<void> {
-  const { host, incoming, memory, buffers } = served;
+  const { host, incoming, memory, buffers, line } = served;
   const { offset, length, flags } = request;
   const wantsFua = (flags & NBD_CMD_FLAG_FUA) !== 0;
   // One flush is enough for all pieces, where a write cannot be durable by itself.
@@ -49,7 +49,7 @@ export async function receive(served: Served, request: RequestHeader): Promise<v
     throw error;
   }
   void Promise.all(pieces).then(async () => {
-    answer(served, request, failed === 0 && wantsFua && !fua ? await flush(host) : failed);
+    answer(served, request, failed === 0 && wantsFua && !fua ? await flush(host, line) : failed);
   });
 }
 

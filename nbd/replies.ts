@@ -130,8 +130,11 @@ export class Replies {
       for (const { length, state } of extents) payload.u64(length).u64(state);
       return this.#chunk(to, NBD_REPLY_TYPE_BLOCK_STATUS_EXT, payload.bytes);
     }
-    const payload = new FrameWriter(4 + 8 * extents.length).u32(ALLOCATION_ID);
-    for (const { length, state } of extents) {
+    // Behind one that is cut, the next would be taken to be where it ends.
+    const cut = extents.findIndex(({ length }) => length > MOST_COMPACT_BYTES);
+    const told = cut < 0 ? extents : extents.slice(0, cut + 1);
+    const payload = new FrameWriter(4 + 8 * told.length).u32(ALLOCATION_ID);
+    for (const { length, state } of told) {
       payload.u32(Math.min(length, MOST_COMPACT_BYTES)).u32(state);
     }
     return this.#chunk(to, NBD_REPLY_TYPE_BLOCK_STATUS, payload.bytes);

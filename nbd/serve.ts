@@ -16,6 +16,7 @@ import { listenAt, type Listening } from "./listen.ts";
 import { OWN_BYTES } from "./memory.ts";
 import { NBD_MAX_STRING } from "./protocol.ts";
 import { Connections } from "./server.ts";
+import { sparingReport } from "./sparing_report.ts";
 import { serverTls } from "./tls.ts";
 
 const invalid = invalidIn("serve NBD");
@@ -23,6 +24,7 @@ const invalid = invalidIn("serve NBD");
 const DEFAULT_ADDRESS = "tcp:127.0.0.1:10809";
 const CONNECTIONS = 64;
 const MEMORY_BYTES = 256 << 20;
+const HANDSHAKES = 256;
 const HANDSHAKE_MS = 30_000;
 const DEADLINE_MS = 30_000;
 const GRACE_MS = 5_000;
@@ -96,6 +98,13 @@ export interface NbdServerOptions {
    */
   readonly memory?: Size;
   /**
+   * Most handshakes at a time. One more ends the oldest, so that clients that never speak shut out
+   * none. With `connections` they are the most sockets that the server has.
+   *
+   * @default 256
+   */
+  readonly handshakes?: number;
+  /**
    * Time for a handshake in milliseconds. A client that takes longer is disconnected.
    *
    * @default 30_000
@@ -116,6 +125,7 @@ export interface NbdServerOptions {
   readonly tls?: NbdTlsOptions;
   /**
    * Receives lines that a person should read: faults of a disk, and clients that broke the protocol.
+   * Of a flood it gets 100 of each at once, then one a second, which says how many were left out.
    *
    * @default They are dropped
    */
@@ -168,10 +178,19 @@ export async function serveNbd(options: ServeNbdOptions): Promise<NbdServer> {
     throw invalid("clients that do not encrypt have no certificates", "leave `required` out");
   }
   const requireTls = tls?.required ?? tls?.clientCa !== undefined;
-  const terms = { ...limitsOf(options), report, startTls: tls && serverTls(tls), requireTls };
+  const terms = {
+    ...limitsOf(options),
+    report: sparingReport(report),
+    ...{ startTls: tls && serverTls(tls), requireTls },
+  };
   const addresses = (typeof listen === "string" ? [listen] : listen)
     .map((text) => parseNbdAddress(text, "serve NBD"));
   if (addresses.length === 0) throw invalid("there is no address", "give one");
+  for (const kind of ["stdio", "systemd"]) {
+    // Two would read from the same descriptors.
+    if (addresses.filter((address) => address.kind === kind).length < 2) continue;
+    throw invalid(`the address ${kind} is given twice`, "give it once");
+  }
   await using stack = new AsyncDisposableStack();
   const exports = new Exports(await openAll(exportsOf(options), options, stack));
   const connections = new Connections({ ...terms, exports });
@@ -208,6 +227,10 @@ function exportsOf(options: ServeNbdOptions): readonly NbdExportOptions[] {
     if (new TextEncoder().encode(name).length > NBD_MAX_STRING) {
       throw invalid("an export's name is too long", `use ${NBD_MAX_STRING} bytes at most`);
     }
+    // No client could ask for it: neither can be sent.
+    if (name.includes("\0") || !name.isWellFormed()) {
+      throw invalid("a name with a NUL or half a character", "rename the export");
+    }
     if (names.has(name)) throw invalid(`two exports are named "${name}"`, "rename one");
     names.add(name);
   }
@@ -222,7 +245,8 @@ async function openAll(
   const opened: NbdExport[] = [];
   for (const { backend, name = "", description = "", readOnly = false } of list) {
     const place = name === "" ? "" : `export ${name}: `;
-    const how = { deadlineMs, report: (text: string) => report(`${place}${text}`) };
+    // Of its own, so that no client can have a disk's faults left out.
+    const how = { deadlineMs, report: sparingReport((text) => report(`${place}${text}`)) };
     const host = stack.use(
       isBackendSpec(backend) ? await DiskHost.open(backend, how) : DiskHost.of(backend, how),
     );
@@ -236,9 +260,11 @@ async function openAll(
 }
 
 function limitsOf(options: NbdServerOptions) {
-  const { connections = CONNECTIONS, handshakeMs = HANDSHAKE_MS, deadlineMs = 0 } = options;
-  if (!Number.isSafeInteger(connections) || connections < 1) {
-    throw invalid(`connections ${connections} is not possible`, "use a whole number from 1 on");
+  const { connections = CONNECTIONS, handshakes = HANDSHAKES } = options;
+  const { handshakeMs = HANDSHAKE_MS, deadlineMs = 0 } = options;
+  for (const [name, count] of Object.entries({ connections, handshakes })) {
+    if (Number.isSafeInteger(count) && count >= 1) continue;
+    throw invalid(`${name} ${count} is not possible`, "use a whole number from 1 on");
   }
   const usual = Math.max(MEMORY_BYTES, 2 * connections * OWN_BYTES);
   const memory = typeof options.memory === "string"
@@ -253,5 +279,5 @@ function limitsOf(options: NbdServerOptions) {
     if (ms >= 0 && ms <= MOST_TIMER_MS) continue;
     throw invalid(`a time of ${ms} ms is not possible`, `use ${MOST_TIMER_MS} at most`);
   }
-  return { connections, memory, handshakeMs };
+  return { connections, memory, handshakes, handshakeMs };
 }

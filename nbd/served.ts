@@ -12,6 +12,7 @@ import type { MemoryShare } from "./memory.ts";
 import type { Replies } from "./replies.ts";
 import type { RequestHeader } from "./requests.ts";
 import type { Sender } from "./sender.ts";
+import type { TurnLine } from "./turns.ts";
 
 /** A client that is served. */
 export interface Served {
@@ -25,6 +26,8 @@ export interface Served {
   readonly replies: Replies;
   /** Its share of the server's memory. */
   readonly memory: MemoryShare;
+  /** Where its requests without data wait for their turn. */
+  readonly line: TurnLine;
   /** Buffers for what is taken of it. */
   readonly buffers: Buffers;
   /** A request is performed: it counts until {@linkcode isOver} is called. */

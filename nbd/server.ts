@@ -7,14 +7,12 @@
 import { thrownText } from "../uapi/error.ts";
 import { printable } from "../uapi/printable.ts";
 import type { Exports } from "./export.ts";
-import { FrameError } from "./frames.ts";
-import { type HandshakeTerms, ProtocolError, shakeHands } from "./handshake.ts";
+import { FrameError, ProtocolError } from "./frames.ts";
+import { type HandshakeTerms, shakeHands } from "./handshake.ts";
 import { type Link, LinkEnded } from "./link.ts";
 import { MemoryPool, OWN_BYTES } from "./memory.ts";
 import { Transmission } from "./transmission.ts";
-
-/** Most handshakes at a time. One more ends the oldest, so that clients that never speak shut out none. */
-export const MOST_HANDSHAKES = 256;
+import { Turns } from "./turns.ts";
 
 /** The limits of a server, and its terms. */
 export interface ConnectionTerms extends Pick<HandshakeTerms, "startTls" | "requireTls"> {
@@ -24,6 +22,8 @@ export interface ConnectionTerms extends Pick<HandshakeTerms, "startTls" | "requ
   readonly connections: number;
   /** Bytes for the data of all requests, including those that each connection owns. */
   readonly memory: number;
+  /** Most handshakes at a time. One more ends the oldest. */
+  readonly handshakes: number;
   /** Time for a handshake, in milliseconds. */
   readonly handshakeMs: number;
   /** Receives a line about a client that breaks the protocol or is refused. */
@@ -34,6 +34,7 @@ export interface ConnectionTerms extends Pick<HandshakeTerms, "startTls" | "requ
 export class Connections {
   readonly #terms: ConnectionTerms;
   readonly #pool: MemoryPool;
+  readonly #turns = new Turns();
   /** In the order in which they came. */
   readonly #handshakes = new Set<Link>();
   readonly #serving = new Map<Transmission, Link>();
@@ -68,7 +69,7 @@ export class Connections {
   async #serve(link: Link, admission: { isHeld: boolean }): Promise<void> {
     const chosen = await this.#shakeHands(link, admission);
     if (chosen === undefined || this.#isEnding) return;
-    const transmission = new Transmission(chosen, this.#pool.share());
+    const transmission = new Transmission(chosen, this.#pool.share(), this.#turns.line());
     this.#serving.set(transmission, chosen.link);
     try {
       await transmission.run();
@@ -79,7 +80,7 @@ export class Connections {
   }
 
   async #shakeHands(link: Link, admission: { isHeld: boolean }) {
-    const { exports, startTls, requireTls, handshakeMs, connections } = this.#terms;
+    const { exports, startTls, requireTls, handshakes, handshakeMs, connections } = this.#terms;
     const admit = () => {
       if (this.#admitted >= connections) return `all ${connections} connections are in use`;
       // One that asks again after a refusal of another kind holds its place already.
@@ -88,7 +89,7 @@ export class Connections {
       return undefined;
     };
     this.#handshakes.add(link);
-    if (this.#handshakes.size > MOST_HANDSHAKES) {
+    if (this.#handshakes.size > handshakes) {
       for (const oldest of this.#handshakes) {
         this.#handshakes.delete(oldest);
         oldest.close();
@@ -129,6 +130,7 @@ export class Connections {
     await Promise.race([Promise.all(all.map(([transmission]) => transmission.idle())), grace]);
     clearTimeout(timer);
     for (const [, link] of all) link.close();
+    this.#turns.end();
   }
 }
 

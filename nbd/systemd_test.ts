@@ -1,10 +1,28 @@
 import { assertEquals, assertThrows } from "@std/assert";
 import { passedSockets } from "./systemd.ts";
 
-const environment = (...variables: string[]) => variables.map((one) => `${one}\0`).join("");
+const environment = (...variables: string[]) => {
+  const values = new Map(variables.map((one) => one.split("=") as [string, string]));
+  return (name: string) => values.get(name);
+};
 
 Deno.test("passedSockets + the variables of systemd + are descriptors from 3 on", () => {
-  assertEquals(passedSockets(environment("A=b", "LISTEN_FDS=2", "LISTEN_PID=77"), 77), [3, 4]);
+  const variables = environment("A=b", "LISTEN_FDS=2", "LISTEN_PID=77");
+  assertEquals(passedSockets(variables, 77, () => true), [3, 4]);
+});
+
+// Regression: a connection (Accept=yes), a file or nothing at all was waited at for ever, in silence.
+// A count that lies made a ring for each.
+Deno.test("passedSockets + one that does not listen + is refused", () => {
+  for (const count of [2, 1e9]) {
+    const variables = environment(`LISTEN_FDS=${count}`, "LISTEN_PID=77");
+    assertThrows(
+      () => passedSockets(variables, 77, (fd) => fd === 3),
+      Error,
+      "listen at systemd: descriptor 4 does not listen for connections; use ListenStream= and " +
+        "Accept=no in the .socket unit",
+    );
+  }
 });
 
 for (

@@ -9,7 +9,8 @@ import { Buffers } from "./buffers.ts";
 import { commandName, payloadBytes, type Refusal, refusalOf } from "./checks.ts";
 import { perform } from "./dataless.ts";
 import type { NbdExport } from "./export.ts";
-import { type Chosen, ProtocolError } from "./handshake.ts";
+import { ProtocolError } from "./frames.ts";
+import type { Chosen } from "./handshake.ts";
 import type { Link } from "./link.ts";
 import type { MemoryShare } from "./memory.ts";
 import { read, receive } from "./pieces.ts";
@@ -24,6 +25,7 @@ import {
 } from "./requests.ts";
 import { Sender } from "./sender.ts";
 import type { Served } from "./served.ts";
+import type { TurnLine } from "./turns.ts";
 
 /** Most requests of a connection that are not answered. */
 const MOST_REQUESTS = 256;
@@ -44,8 +46,11 @@ export class Transmission {
   #over: (() => void) | undefined;
   #isEnding = false;
 
-  /** @param memory The connection's share of the server's memory. */
-  constructor(chosen: Chosen, memory: MemoryShare) {
+  /**
+   * @param memory The connection's share of the server's memory.
+   * @param line The connection's line among the server's.
+   */
+  constructor(chosen: Chosen, memory: MemoryShare, line: TurnLine) {
     const { link, incoming, form } = chosen;
     const sender = new Sender(link);
     // The client may be waiting for the answers.
@@ -55,7 +60,7 @@ export class Transmission {
     this.#allocation = chosen.allocation;
     this.#extended = form === "extended";
     this.#served = {
-      ...{ host: chosen.export.host, incoming, sender, memory },
+      ...{ host: chosen.export.host, incoming, sender, memory, line },
       replies: new Replies(form),
       buffers: new Buffers(),
       isBegun: () => void this.#open++,

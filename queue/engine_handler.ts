@@ -44,6 +44,13 @@ const OLD = 2;
 /** It does, but the kernel has taken the slot back: the answer goes nowhere. */
 const RETURNED = 3;
 
+/** An operation is not under way. */
+const NOT_UNDER_WAY = 0;
+/** It is. */
+const UNDER_WAY = 1;
+/** It is, and was cancelled. */
+const CANCELLED = 2;
+
 /** An operation on the engine's own memory, or on none. */
 const NO_REQUEST = -1;
 /** A number that no operation has. */
@@ -51,6 +58,8 @@ const NO_OPERATION = -1;
 
 /** Time between `giveUp` and the end of all patience with an engine. */
 const GRACE_US = DRAIN_MS * 1e3;
+/** Time between the first `giveUp` of a device that goes on and the end of its engine's operations. */
+const LATER_US = 1.5e6;
 
 /** Offset in the handler's page of the timers' `struct __kernel_timespec`s, in words. */
 const TIMESPECS_WORD = 4;
@@ -104,8 +113,8 @@ export class EngineHandler implements Handler, EngineHost {
   readonly #tokens: Int32Array<ArrayBuffer>;
   /** Per operation: the request whose data it uses, or `NO_REQUEST`. */
   readonly #users: Int32Array<ArrayBuffer>;
-  /** Per operation: whether it is under way. */
-  readonly #isUnderWay: Uint8Array<ArrayBuffer>;
+  /** Per operation: `NOT_UNDER_WAY`, `UNDER_WAY` or `CANCELLED`. */
+  readonly #progress: Uint8Array<ArrayBuffer>;
   /** Numbers of operations that are free: a stack. */
   readonly #free: Uint16Array<ArrayBuffer>;
   #freeCount: number;
@@ -118,8 +127,10 @@ export class EngineHandler implements Handler, EngineHost {
   #isBroken = false;
   /** There are no more requests, so no operation begins any more. */
   #isEnding = false;
-  /** Time of `giveUp` (µs), while it has not helped yet. */
+  /** Time of the first `giveUp` (µs), while it has not helped yet. */
   #gaveUpUs = 0;
+  /** It was for the device's end. */
+  #gaveUpAll = false;
 
   /** Takes over the parts. */
   constructor(parts: EngineHandlerParts) {
@@ -138,7 +149,7 @@ export class EngineHandler implements Handler, EngineHost {
     this.#uses = new Uint16Array(count);
     this.#tokens = new Int32Array(operations);
     this.#users = new Int32Array(operations);
-    this.#isUnderWay = new Uint8Array(operations);
+    this.#progress = new Uint8Array(operations);
     this.#free = Uint16Array.from({ length: operations }, (_, nth) => operations - 1 - nth);
     this.#freeCount = operations;
     const words = TIMESPECS_WORD + operations * TIMESPEC_WORDS;
@@ -169,8 +180,9 @@ export class EngineHandler implements Handler, EngineHost {
   }
 
   operationDone(operation: number, result: number): void {
-    if (this.#isUnderWay[operation] !== 1) fail("an operation is done once");
-    this.#isUnderWay[operation] = 0;
+    // Of a number that no operation has, the progress is undefined.
+    if (!(this.#progress[operation] > NOT_UNDER_WAY)) fail("an operation is done once");
+    this.#progress[operation] = NOT_UNDER_WAY;
     this.#free[this.#freeCount++] = operation;
     const request = this.#users[operation];
     if (request !== NO_REQUEST) this.#uses[request]--;
@@ -371,7 +383,7 @@ export class EngineHandler implements Handler, EngineHost {
     if (this.#freeCount === 0) throw new RangeError("too many operations under way");
     this.#ring.reserve(1);
     const operation = this.#free[--this.#freeCount];
-    this.#isUnderWay[operation] = 1;
+    this.#progress[operation] = UNDER_WAY;
     this.#tokens[operation] = token;
     this.#users[operation] = request;
     if (request !== NO_REQUEST) this.#uses[request]++;
@@ -405,51 +417,65 @@ export class EngineHandler implements Handler, EngineHost {
   }
 
   /**
-   * Cancels all operations and has the engine give up, if requests are too old. Operations belong to
-   * the kernel and have no deadline of their own. An engine that answers nothing all the same is
-   * left.
+   * Cancels operations and has the engine give up, if requests are too old. Operations belong to the
+   * kernel and have no deadline of their own. An engine that answers nothing all the same is left.
    */
   expire(nowUs: number, deadlineUs: number, givenUpUs = 0): number {
     const count = this.#overdue(nowUs, deadlineUs, givenUpUs);
-    if (count === 0) {
-      this.#gaveUpUs = 0;
-    } else if (this.#gaveUpUs === 0) {
+    // Later ones have a grace of their own.
+    if (this.#overdue(this.#gaveUpUs, deadlineUs, givenUpUs) === 0) this.#gaveUpUs = 0;
+    if (count === 0) return 0;
+    const isEnd = givenUpUs !== 0;
+    const isFirst = this.#gaveUpUs === 0 || isEnd && !this.#gaveUpAll;
+    if (isFirst) {
       this.#gaveUpUs = nowUs;
-      this.#log.text(LOG_WARN, `${count} requests are overdue; cancelling the engine's operations`);
-      this.#cancelAll();
-      this.#giveUp();
+      this.#gaveUpAll = isEnd;
+      this.#log.text(LOG_WARN, `${count} requests are overdue; the engine gives them up`);
     } else if (nowUs - this.#gaveUpUs > GRACE_US && !this.#isBroken) {
       this.#log.text(LOG_ERROR, "the engine did not give up; answering for it from now on");
       this.#abandon(-ETIMEDOUT);
     }
+    // A device that goes on leaves alone what others need, such as a write to the engine's log, unless
+    // the engine still holds old requests after a while.
+    const isOverdue = (slot: number) => this.#isOverdue(slot, nowUs, deadlineUs, givenUpUs);
+    const isLater = nowUs - this.#gaveUpUs > LATER_US;
+    this.#cancelAll((user) => isEnd || (user === NO_REQUEST ? isLater : isOverdue(user)));
+    if (!isEnd) this.#giveUp(isOverdue);
+    else if (isFirst) this.#giveUp();
     return count;
   }
 
   #overdue(nowUs: number, deadlineUs: number, givenUpUs: number): number {
-    const states = this.#states;
     let count = 0;
-    for (let slot = 0; slot < states.length; slot++) {
-      if (states[slot] === CLOSED) continue;
-      if (this.timesAll) {
-        const startedUs = this.#slots.startedUs(slot);
-        if (nowUs - startedUs > deadlineUs || startedUs < givenUpUs) count++;
-      } else if (givenUpUs !== 0 && states[slot] === OLD) count++;
+    for (let slot = 0; slot < this.#states.length; slot++) {
+      if (this.#isOverdue(slot, nowUs, deadlineUs, givenUpUs)) count++;
     }
     return count;
   }
 
-  #giveUp(): void {
+  #isOverdue(slot: number, nowUs: number, deadlineUs: number, givenUpUs: number): boolean {
+    const state = this.#states[slot];
+    if (!(state > CLOSED)) return false;
+    if (!this.timesAll) return givenUpUs !== 0 && state === OLD;
+    const startedUs = this.#slots.startedUs(slot);
+    return nowUs - startedUs > deadlineUs || startedUs < givenUpUs;
+  }
+
+  #giveUp(isOverdue?: (request: number) => boolean): void {
     if (this.#isBroken) return;
     try {
-      this.#engine.giveUp();
+      this.#engine.giveUp(isOverdue);
     } catch (thrown) {
       this.#break(thrown);
     }
   }
 
-  #cancelAll(): void {
-    for (let operation = 0; operation < this.#isUnderWay.length; operation++) {
-      if (this.#isUnderWay[operation] === 1) this.#cancel(operation, KIND_BACKEND);
+  /** Cancels operations, each once, chosen by the requests that use them. */
+  #cancelAll(chooses: (user: number) => boolean): void {
+    for (let operation = 0; operation < this.#progress.length; operation++) {
+      if (this.#progress[operation] !== UNDER_WAY || !chooses(this.#users[operation])) continue;
+      this.#progress[operation] = CANCELLED;
+      this.#cancel(operation, KIND_BACKEND);
     }
   }
 
@@ -461,7 +487,7 @@ export class EngineHandler implements Handler, EngineHost {
   end(): number {
     if (!this.#isEnding) {
       this.#isEnding = true;
-      this.#cancelAll();
+      this.#cancelAll(() => true);
       if (this.#listens) this.#cancel(0, KIND_WOKEN);
     }
     return this.operations + (this.#listens ? 1 : 0);

@@ -409,6 +409,56 @@ Deno.test("EngineHandler has an engine give up at the deadline where requests ar
   rig.stop();
 });
 
+Deno.test("EngineHandler leaves operations alone that overdue requests do not use, until the engine still holds those", () => {
+  const named: string[] = [];
+  using rig = stuckRig({
+    ...READS,
+    giveUp(this: HoldingEngine, isOverdue?: (request: number) => boolean) {
+      named.push(this.held.map((request) => isOverdue?.(request) ? "old" : "new").join());
+    },
+  }, true);
+  const { handler, engine } = rig;
+  using memory = memoryOf(512);
+  rig.start(READ);
+  const nowUs = monotonicUs();
+  engine.host.write(memory, 0, 512, FAKE_FILE_FD, 0, 99);
+  assertEquals(handler.expire(nowUs + 2e6, 1e6), 1);
+  idle(rig);
+  assertEquals([named.splice(0), rig.cancelled.length], [["old"], 1]);
+  handler.expire(nowUs + 3e6, 1e6);
+  idle(rig);
+  assertEquals([named.splice(0), rig.cancelled.length], [["old"], 1]);
+  handler.expire(nowUs + 4e6, 1e6);
+  idle(rig);
+  assertEquals([named.splice(0), rig.cancelled.length], [["old"], 2]);
+  rig.end();
+  idle(rig);
+  rig.stop();
+});
+
+Deno.test("EngineHandler goes on with an engine that gives up what is overdue at each look", () => {
+  using rig = stuckRig({
+    giveUp(this: HoldingEngine, isOverdue?: (request: number) => boolean) {
+      this.calls.push("giveUp");
+      for (const request of this.held.splice(0)) {
+        if (isOverdue!(request)) this.host.answer(request, -EIO);
+        else this.held.push(request);
+      }
+    },
+  }, true);
+  const { handler, engine } = rig;
+  // Something is overdue at each look, and never the same.
+  for (let look = 0; look < 10; look++) {
+    const old = rig.start(READ);
+    engine.taken();
+    assertEquals(handler.expire(monotonicUs() + 2e6 + look * 1e6, 1e6), 1);
+    idle(rig);
+    assertEquals([engine.taken(), old.result], [["giveUp"], -EIO]);
+  }
+  assert(!rig.log().some((line) => line.includes("did not give up")));
+  rig.stop();
+});
+
 Deno.test("EngineHandler answers for an engine that does not give up, once no operation uses the data", () => {
   using rig = stuckRig({ ...READS, giveUp() {}, done() {} });
   const { handler } = rig;

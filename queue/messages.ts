@@ -22,6 +22,8 @@ export type ToThread =
     readonly queue: number;
     /** The existing device that is being recovered; absent for a new one. */
     readonly recovered?: RecoveredDevice;
+    /** The time that requests have, in milliseconds. */
+    readonly deadlineMs?: number;
     /** The result of `share` in the first thread; absent for the first thread. */
     readonly shared?: Box;
     readonly log: SharedArrayBuffer;

@@ -17,6 +17,10 @@
  * is still there then, so whoever finds a file with two names first syncs its folder. (A backup by
  * hard links, as of `cp -al`, therefore makes every read sync a folder.)
  *
+ * **An object is deleted** by a new name in `.tmp`, the sync of its folder, and the removal of that
+ * name. Before the sync a power cut brings it back, so whoever must know that it is gone (`settled`)
+ * takes its lock and syncs the folder too.
+ *
  * **A folder whose sync failed** is not synced again in the hope of better. The change of the name
  * is undone, and the call fails. If that is not possible, the store refuses all further calls.
  *
@@ -27,7 +31,7 @@ import { errnoOfFile, fileError } from "../files/file_error.ts";
 import { type File, type Files, folderOf } from "../files/port.ts";
 import { realFiles } from "../files/real.ts";
 import { readWhole } from "../files/whole.ts";
-import { EACCES, EEXIST, EISDIR, ENOENT, ENOTDIR } from "../uapi/errno.ts";
+import { EACCES, EDQUOT, EEXIST, EISDIR, ENOENT, ENOSPC, ENOTDIR } from "../uapi/errno.ts";
 import { assert, UblkError } from "../uapi/error.ts";
 import { printable } from "../uapi/printable.ts";
 import { attempt, fileFailure } from "./file_failure.ts";
@@ -36,7 +40,7 @@ import { checkName, checkPrefix } from "./names.ts";
 import { ObjectLocks, type Pause } from "./object_locks.ts";
 import { checkRange } from "./ranges.ts";
 import {
-  type ByteRange,
+  type GetTerms,
   type ListedObject,
   type Store,
   type StoredObject,
@@ -73,13 +77,27 @@ export interface DirectoryStoreOptions {
    * @default By a timer
    */
   readonly pause?: Pause;
+  /**
+   * Lets others of the thread go on meanwhile.
+   *
+   * @default The thread waits for each call
+   */
+  readonly beside?: BesideOthers;
+}
+
+/** How a store in a folder lets others of its thread go on. */
+export interface BesideOthers {
+  /** Makes a file durable, as `File.sync` with `false` does. */
+  readonly sync: (file: File) => Promise<void>;
+  /** Gives the event loop a turn. */
+  readonly turn: () => Promise<void>;
 }
 
 /**
  * A store in a folder. Several processes may use one folder at a time.
  *
- * Each call blocks the calling thread until its system calls are done. The filesystem needs hard
- * links and `flock`.
+ * Each call blocks the calling thread until its system calls are done, but for what `beside` does. The
+ * filesystem needs hard links and `flock`.
  */
 export class DirectoryStore implements Store {
   readonly url: string;
@@ -90,6 +108,7 @@ export class DirectoryStore implements Store {
   readonly #folders: Folders;
   readonly #temporary: TemporaryFiles;
   readonly #locks: ObjectLocks;
+  readonly #beside: BesideOthers | undefined;
   /** Why no call is possible any more. */
   #broken: StoreError | undefined;
   #isClosed = false;
@@ -103,6 +122,7 @@ export class DirectoryStore implements Store {
     this.#folders = new Folders(files, root);
     this.#temporary = new TemporaryFiles(files, `${root}/.tmp`, newId);
     this.#locks = new ObjectLocks(files, `${root}/.tmp-locks`, pause);
+    this.#beside = options.beside;
   }
 
   /**
@@ -140,12 +160,15 @@ export class DirectoryStore implements Store {
 
   async get(
     name: string,
-    { range, signal }: StoreTerms & { range?: ByteRange } = {},
+    { range, settled = false, signal }: GetTerms = {},
   ): Promise<StoredObject | undefined> {
-    return await this.#do("get", name, signal, (where) => {
+    return await this.#do("get", name, signal, async (where) => {
+      // A change that is under way is undone if it fails.
+      using _lock = settled ? await this.#take(name, where, signal) : undefined;
       using file = this.#open(name);
       if (file === undefined) {
         this.#checkRoot(where);
+        if (settled) this.#syncFor(() => this.#syncExisting(name));
         return undefined;
       }
       this.#settle(name);
@@ -164,14 +187,17 @@ export class DirectoryStore implements Store {
     { signal }: StoreTerms = {},
   ): Promise<Version | undefined> {
     return await this.#do("put", name, signal, async (where) => {
-      this.#checkRoot(where);
-      using _lock = await this.#locks.take(name, where, signal);
+      using _lock = await this.#take(name, where, signal);
       const path = this.#folders.pathOf(name);
       if (this.#isThere(name)) return undefined;
       const folder = this.#folders.folderOf(name);
       this.#syncFor(() => this.#folders.make(folder));
-      const temporary = this.#temporary.write(bytes);
+      const temporary = this.#beside === undefined
+        ? this.#temporary.write(bytes)
+        : await this.#temporary.writeBeside(bytes, this.#beside.sync);
       try {
+        // Another call may have found out meanwhile.
+        if (this.#broken !== undefined) throw this.#broken;
         try {
           this.#link(temporary, path);
           this.#files.syncFolder(this.#folders.pathOf(folder));
@@ -196,8 +222,7 @@ export class DirectoryStore implements Store {
     { signal }: StoreTerms = {},
   ): Promise<Version | undefined> {
     return await this.#do("replace", name, signal, async (where) => {
-      this.#checkRoot(where);
-      using _lock = await this.#locks.take(name, where, signal);
+      using _lock = await this.#take(name, where, signal);
       if (!this.#isThere(name) || this.#versionOf(name) !== version) return undefined;
       const path = this.#folders.pathOf(name);
       const made = [this.#temporary.write(bytes)];
@@ -245,14 +270,23 @@ export class DirectoryStore implements Store {
 
   async delete(name: string, { signal }: StoreTerms = {}): Promise<void> {
     await this.#do("delete", name, signal, async (where) => {
-      this.#checkRoot(where);
-      using _lock = await this.#locks.take(name, where, signal);
-      const folder = this.#folders.pathOf(this.#folders.folderOf(name));
-      if (this.#files.status(folder)?.kind !== "directory") return;
+      using _lock = await this.#take(name, where, signal);
       const path = this.#folders.pathOf(name);
-      if (this.#files.status(path)?.kind === "file") this.#files.remove(path);
       // Also where there is nothing: a process that was killed may have deleted it.
-      this.#files.syncFolder(folder);
+      const isThere = this.#files.status(path)?.kind === "file";
+      if (!isThere) return this.#syncFor(() => this.#syncExisting(name));
+      const old = this.#setAside(path);
+      try {
+        this.#syncExisting(name);
+      } catch (error) {
+        this.#undo(error, () => {
+          if (old === undefined) throw error;
+          // With both names: it is not durable that it is there again.
+          this.#files.link(old, path);
+        });
+        throw error;
+      }
+      if (old !== undefined) this.#temporary.discard([old]);
     });
   }
 
@@ -271,6 +305,7 @@ export class DirectoryStore implements Store {
     work: (where: string) => T | Promise<T>,
   ): Promise<T> {
     checkName(name);
+    if (this.#beside !== undefined) await this.#beside.turn();
     signal?.throwIfAborted();
     this.#check();
     const where = printable(`${operation} ${name} in ${this.url}`);
@@ -281,6 +316,16 @@ export class DirectoryStore implements Store {
       if (errnoOfFile(error) === ENOENT) this.#folders.forget();
       throw fileFailure(where, error);
     }
+  }
+
+  /** Takes the lock of an object. */
+  async #take(name: string, where: string, signal: AbortSignal | undefined): Promise<Disposable> {
+    this.#checkRoot(where);
+    const lock = await this.#locks.take(name, where, signal);
+    // Another call may have found out meanwhile.
+    if (this.#broken === undefined) return lock;
+    lock[Symbol.dispose]();
+    throw this.#broken;
   }
 
   #check(): void {
@@ -315,6 +360,27 @@ export class DirectoryStore implements Store {
   #settle(name: string): void {
     const { links = 0 } = this.#files.status(this.#folders.pathOf(name)) ?? {};
     if (links > 1) this.#syncFor(() => this.#folders.sync(this.#folders.folderOf(name)));
+  }
+
+  /** Takes the name from a file. @returns Its new name; undefined if the disk is too full for one. */
+  #setAside(path: string): string | undefined {
+    let old: string;
+    try {
+      old = this.#temporary.path();
+      this.#files.rename(path, old);
+    } catch (error) {
+      const errno = errnoOfFile(error);
+      if (errno !== ENOSPC && errno !== EDQUOT) throw error;
+      this.#files.remove(path);
+      return undefined;
+    }
+    return old;
+  }
+
+  /** Syncs the folder that an object is or was in, if there is one. */
+  #syncExisting(name: string): void {
+    const folder = this.#folders.pathOf(this.#folders.folderOf(name));
+    if (this.#files.status(folder)?.kind === "directory") this.#files.syncFolder(folder);
   }
 
   #versionOf(name: string): Version | undefined {

@@ -15,7 +15,7 @@ import { eachSeed } from "../tests/seeds.ts";
 import { EIO } from "../uapi/errno.ts";
 import type { Dice } from "../uapi/dice.ts";
 import { DirectoryStore } from "./directory.ts";
-import { StoreError } from "./store.ts";
+import { type GetTerms, StoreError } from "./store.ts";
 
 const SEEDS = 500;
 const ROOT = "/srv/store";
@@ -38,7 +38,7 @@ class Lives {
   /** Bytes that are free at first. */
   readonly #free: number;
   /** The change that was rejected last. */
-  #change: { name: string; body: number } | undefined;
+  #change: { name: string; body: number; wasThere: boolean } | undefined;
   #bodies = 0;
   #ids = 0;
   /** Calls that were resolved, and that were rejected. */
@@ -158,6 +158,7 @@ class Lives {
     try {
       const body = await this.#see(store, change.name);
       assert(body === 0 || body !== change.body, `${change.name} was put by a call that failed`);
+      assert(body !== 0 || !change.wasThere, `${change.name} was deleted by a call that failed`);
     } catch (error) {
       if (!(error instanceof StoreError)) throw error;
       assert(error.message.includes("nobody knows"), error.message);
@@ -208,8 +209,10 @@ class Lives {
       await this.#attempt(name, [0], () => store.delete(name));
       this.#settle(name, 0);
     } else {
-      const body = await this.#see(store, name);
-      if (body !== 0 && !known.isInDoubt) this.#settle(name, body);
+      const settled = this.#dice.draw(2) === 0;
+      const body = await this.#see(store, name, { settled });
+      const isDurable = body === 0 ? settled : !known.isInDoubt;
+      if (isDurable) this.#settle(name, body);
     }
   }
 
@@ -220,22 +223,23 @@ class Lives {
     work: () => Promise<T>,
   ): Promise<T> {
     const known = this.#known.get(name)!;
+    const wasThere = !known.may.has(0);
     for (const outcome of outcomes) known.may.add(outcome);
     try {
       return await work();
     } catch (error) {
       if (error instanceof StoreError) {
         known.isInDoubt = true;
-        this.#change = { name, body: outcomes[0] ?? 0 };
+        this.#change = { name, body: outcomes[0] ?? 0, wasThere };
       }
       throw error;
     }
   }
 
   /** Reads an object, which must be one of those that may be there. @returns Its body. */
-  async #see(store: DirectoryStore, name: string): Promise<number> {
+  async #see(store: DirectoryStore, name: string, terms?: GetTerms): Promise<number> {
     const { may } = this.#known.get(name)!;
-    const found = await store.get(name);
+    const found = await store.get(name, terms);
     if (found === undefined) {
       assert(may.has(0), `${name} is lost; it may be ${[...may]}`);
       return 0;
@@ -298,14 +302,22 @@ Deno.test("DirectoryStore keeps what it resolved, through every crash and failur
   assert(resolved > 20 * ran && rejected > ran, `${resolved} resolved, ${rejected} rejected`);
 });
 
-/** The step of another process, after the one that changed the object has died. */
-const OTHERS: Readonly<Record<string, (store: DirectoryStore) => Promise<unknown>>> = {
+type Change = "put" | "replace" | "delete";
+type Work = (store: DirectoryStore) => Promise<unknown>;
+
+const FINDS: Readonly<Record<string, Work>> = {
   "reads it": (store) => store.get("x/a"),
   "finds it when it puts its own": (store) => store.putIfAbsent("x/a", bytesOf(3)),
 };
+/** The step of another process, after the one that changed the object has died. */
+const OTHERS: Readonly<Record<Change, Readonly<Record<string, Work>>>> = {
+  put: FINDS,
+  replace: FINDS,
+  delete: { "looks whether it is gone for good": (store) => store.get("x/a", { settled: true }) },
+};
 
-for (const change of ["put", "replace"] as const) {
-  for (const [does, work] of Object.entries(OTHERS)) {
+for (const [change, others] of Object.entries(OTHERS) as [Change, Record<string, Work>][]) {
+  for (const [does, work] of Object.entries(others)) {
     for (const opens of ["before", "afterwards"]) {
       Deno.test(`DirectoryStore + a process dies at each operation of a ${change}, and one that opened ${opens} ${does} + what it saw stays`, async () => {
         for (let operation = 1, isOver = false; !isOver; operation++) {
@@ -323,8 +335,8 @@ for (const change of ["put", "replace"] as const) {
 async function dieWithin(
   seed: number,
   operation: number,
-  change: "put" | "replace",
-  work: (store: DirectoryStore) => Promise<unknown>,
+  change: Change,
+  work: Work,
   isOpenBefore: boolean,
 ): Promise<boolean> {
   const machine = new CrashableMachine(seed);
@@ -338,12 +350,13 @@ async function dieWithin(
   // The folder is made and known to both.
   await first.putIfAbsent("x/b", bytesOf(1));
   await other?.putIfAbsent("x/c", bytesOf(1));
-  const version = change === "replace" ? await first.putIfAbsent("x/a", bytesOf(1)) : undefined;
+  const version = change === "put" ? undefined : await first.putIfAbsent("x/a", bytesOf(1));
   machine.endsAlone = true;
   machine.endsAt = machine.operations + operation;
   let isOver = true;
   try {
     if (version === undefined) await first.putIfAbsent("x/a", bytesOf(2));
+    else if (change === "delete") await first.delete("x/a");
     else await first.replace("x/a", bytesOf(2), version);
   } catch (error) {
     if (!(error instanceof ProcessEnded)) throw error;
@@ -357,6 +370,8 @@ async function dieWithin(
   const before = seen.status(`${ROOT}/x/a`)?.bytes;
   machine.cutPower();
   const after = new CrashableProcess(machine).status(`${ROOT}/x/a`)?.bytes;
-  if (before !== undefined) assertEquals(after, before, `operation ${operation}, seed ${seed}`);
+  if (before !== undefined || change === "delete") {
+    assertEquals(after, before, `operation ${operation}, seed ${seed}`);
+  }
   return isOver;
 }

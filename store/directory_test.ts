@@ -378,3 +378,34 @@ Deno.test("TemporaryFiles + an id is taken, or its file is removed before the lo
   const owner = new TemporaryFiles(unlucky, "/.tmp", () => `${++ids}`);
   assertEquals(owner.path(), "/.tmp/3-1");
 });
+
+Deno.test("DirectoryStore + beside others + an object is there once it is durable, or not at all", async () => {
+  const { files, open } = rig();
+  let turns = 0;
+  let durable = Promise.withResolvers<void>();
+  await using store = await open({
+    beside: {
+      turn: () => {
+        turns++;
+        return Promise.resolve();
+      },
+      sync: async (file) => {
+        await durable.promise;
+        file.sync(false);
+      },
+    },
+  });
+  const put = store.putIfAbsent("a/one", ONE);
+  for (let turn = 0; turn < 20; turn++) assertEquals(await store.get("a/one"), undefined);
+  assertEquals(turns, 21);
+  durable.resolve();
+  assert(await put !== undefined);
+  assertEquals((await store.get("a/one"))?.bytes, ONE);
+  durable = Promise.withResolvers();
+  durable.reject(fileError("fsync", EIO));
+  const error = await assertRejects(() => store.putIfAbsent("a/two", TWO), StoreError);
+  assertEquals(error.fault, "unavailable");
+  assertEquals(await store.get("a/two"), undefined);
+  // The file of the store itself remains, and no other.
+  assertEquals(files.list("/store/.tmp"), ["1"]);
+});

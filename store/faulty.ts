@@ -9,7 +9,7 @@ import { assert } from "../uapi/error.ts";
 import { FAULTS_OF, type StoreCall, type StoreCallFault, type StoreCallName } from "./faults.ts";
 import type { StoreFaults } from "./faults.ts";
 import {
-  type ByteRange,
+  type GetTerms,
   type ListedObject,
   type Store,
   type StoredObject,
@@ -106,7 +106,7 @@ export class FaultyStore implements Store {
 
   async get(
     name: string,
-    terms: StoreTerms & { range?: ByteRange } = {},
+    terms: GetTerms = {},
   ): Promise<StoredObject | undefined> {
     const { call, fault } = await this.#begin("get", name);
     if (fault === "unavailable") throw failure(call, this.url, "nothing was done");

@@ -6,7 +6,7 @@
 
 import { checkName, checkPrefix } from "./names.ts";
 import { checkRange } from "./ranges.ts";
-import type { ByteRange, ListedObject, Store, StoredObject, StoreTerms, Version } from "./store.ts";
+import type { GetTerms, ListedObject, Store, StoredObject, StoreTerms, Version } from "./store.ts";
 
 /** An object in memory. Its bytes never change. */
 interface Kept {
@@ -52,7 +52,7 @@ export class MemoryStore implements Store {
   // deno-lint-ignore require-await -- what throws here must reject
   async get(
     name: string,
-    { range, signal }: StoreTerms & { range?: ByteRange } = {},
+    { range, signal }: GetTerms = {},
   ): Promise<StoredObject | undefined> {
     checkName(name);
     signal?.throwIfAborted();

@@ -6,7 +6,7 @@
 
 import type { Files } from "../files/port.ts";
 import { printable, shortened } from "../uapi/printable.ts";
-import { DirectoryStore } from "./directory.ts";
+import { type BesideOthers, DirectoryStore } from "./directory.ts";
 import { MemoryStore } from "./memory.ts";
 import type { S3Credentials } from "./s3/credentials.ts";
 import { type Store, StoreError } from "./store.ts";
@@ -25,6 +25,12 @@ export interface OpenStoreOptions {
    * @default false
    */
   readonly create?: boolean;
+  /**
+   * Lets others of the thread go on while a store in a folder is at work.
+   *
+   * @default The thread waits for each call
+   */
+  readonly beside?: BesideOthers;
   /**
    * Credentials for a store in S3.
    *

@@ -123,6 +123,7 @@ export async function retried<T>(attempt: () => Promise<T>, terms: RetryTerms): 
   }
 }
 
-function wait(ms: number): Promise<void> {
+/** Waits for so many milliseconds. */
+export function wait(ms: number): Promise<void> {
   return new Promise((resolve) => setTimeout(resolve, ms));
 }

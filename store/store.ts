@@ -61,6 +61,24 @@ export interface StoreTerms {
   readonly signal?: AbortSignal;
 }
 
+/** Options of {@linkcode Store.get}. */
+export interface GetTerms extends StoreTerms {
+  /**
+   * The bytes to read.
+   *
+   * @default All
+   */
+  readonly range?: ByteRange;
+  /**
+   * The answer lasts: an object that is not there is gone for good, and one that is there is not about
+   * to be taken back. Whoever deletes something because of the answer asks so. Otherwise who deleted or
+   * changed the object may have died, or may fail, before that was durable: he or a power cut undoes it.
+   *
+   * @default false
+   */
+  readonly settled?: boolean;
+}
+
 /** A store of objects. Calls may overlap. */
 export interface Store extends AsyncDisposable {
   /** The store in a reader's terms, for errors: its URL without secrets. */
@@ -72,7 +90,7 @@ export interface Store extends AsyncDisposable {
    * @returns Undefined if there is no such object.
    * @throws {StoreError} `corrupt` if some bytes of the range do not exist.
    */
-  get(name: string, terms?: StoreTerms & { range?: ByteRange }): Promise<StoredObject | undefined>;
+  get(name: string, terms?: GetTerms): Promise<StoredObject | undefined>;
   /**
    * Creates an object. It is durable, and visible to everyone, once this resolves.
    *

@@ -59,6 +59,23 @@ export class TemporaryFiles {
     return path;
   }
 
+  /** The same; the thread goes on while the file becomes durable. */
+  async writeBeside(
+    bytes: Uint8Array<ArrayBuffer>,
+    sync: (file: File) => Promise<void>,
+  ): Promise<string> {
+    const path = this.path();
+    try {
+      using file = this.#files.open(path, { write: true, create: "new" });
+      writeWhole(file, bytes, 0);
+      await sync(file);
+    } catch (error) {
+      this.discard([path]);
+      throw error;
+    }
+    return path;
+  }
+
   /** Removes files. Those that cannot be removed stay until somebody opens the store. */
   discard(paths: readonly string[]): void {
     for (const path of paths) attempt(() => this.#files.remove(path));

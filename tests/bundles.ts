@@ -1,13 +1,14 @@
 /**
- * The bundles that a guest has of the commands, the Workers and the backends (`vm/bundles.ts`):
- * emulated, they start in half of the time. Without them, as on the host, the tests run the sources.
+ * The bundles that a guest has of the commands, the Workers, the backends and the tests' own servers
+ * (`vm/bundles.ts`): emulated, they start in half of the time. Without them, as on the host, the tests run the sources.
  *
  * @module
  */
 
 import type { BackendSpec } from "../disk/spec.ts";
 
-const ROOT = new URL("..", import.meta.url).href;
+/** By way of this module's own address, which is the source's in a bundle too. */
+const ROOT = new URL("..", new URL("./bundles.ts", import.meta.url)).href;
 const FOLDER = Deno.env.get("UBLK_VM_BUNDLES");
 
 /** The bundle of a module of this project, if there is one. */
@@ -20,6 +21,11 @@ export function bundleOf(path: string): string | undefined {
   } catch {
     return undefined;
   }
+}
+
+/** The path of a program that a suite starts: of its bundle if there is one, else of the source. */
+export function programPath(path: string): string {
+  return bundleOf(path) ?? new URL(path, ROOT).pathname;
 }
 
 /** The address of a module's bundle if there is one, else of the module. */

@@ -26,10 +26,16 @@ export interface TestGroup {
    * @default None
    */
   readonly args?: readonly string[];
+  /**
+   * Whether they can do without any of Debian's packages.
+   *
+   * @default false
+   */
+  readonly needsNothing?: boolean;
 }
 
 /** The folders of tests that need more than this machine's own kernel, or long. */
-const ELSEWHERE = ["tests/ceph/", "tests/e2e/", "tests/integration/", "tests/numa/"];
+const ELSEWHERE = ["tests/ceph/", "tests/e2e/", "tests/integration/", "tests/long/", "tests/numa/"];
 
 /**
  * Suites that want the process to themselves, by a beginning of their paths. Suites that run at a
@@ -100,7 +106,7 @@ export function testGroups(): TestGroup[] {
       parallel: true,
     },
     { name: "unit tests, one by one", files: short.filter(isAlone), parallel: false },
-    { name: "layers, cycles, doors", files: ORDER, parallel: false },
+    { name: "layers, cycles, doors", files: ORDER, parallel: false, needsNothing: true },
   ];
 }
 

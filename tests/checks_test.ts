@@ -12,7 +12,7 @@ Deno.test("testGroups + every suite is in one group", () => {
   const files = testGroups().flatMap((group) => group.files);
   assertEquals(files.length, new Set(files).size);
   const found = testFiles("").filter((file) =>
-    /^(?!tests\/(ceph|e2e|integration|numa)\/)/.test(file)
+    /^(?!tests\/(ceph|e2e|integration|long|numa)\/)/.test(file)
   );
   assertEquals(files.toSorted(), found.toSorted());
   assert(!files.some((file) => file.startsWith("tests/e2e/")));

@@ -33,10 +33,13 @@ const SHOWN: Readonly<Record<string, string>> = {
   "ebs/claims/claims.ts": "a claim notes when it was made, and never waits for that",
   "links/std-log/mod.ts": "the same, of a record",
   "tests/clock_test.ts": "it names them",
+  "tests/ebs/nats_jwt.ts": "a token says when it was issued, which its reader wants",
   "volume/care/rebuild.ts": "it tells of which moment a repaired volume is",
   "volume/list.ts": "dates of a volume are shown, and no clock read",
   "volume/snapshots.ts": "the same, of snapshots",
+  "volume/unstored.ts": "it tells how old the state is that a store has",
   "volume/seam.ts": "a volume notes when it was created and committed, and never waits for that",
+  "vm/bundles.ts": "bundles that nobody has used for long are removed by their files' times",
   "uapi/io_uring_sqe.ts": "the kernel's flag of that name",
 };
 

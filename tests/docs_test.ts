@@ -16,7 +16,10 @@ import { parseAdd } from "../cmd/line/add_line.ts";
 import { parseRecover } from "../cmd/line/recover_line.ts";
 import { ownSpelling } from "../cmd/line/spellings.ts";
 import { valueIn } from "../cmd/line/target_line.ts";
+import { parseLine } from "../cmd/line/flags.ts";
+import { findVolumeCommand } from "../cmd/line/volume_commands.ts";
 import { isModuleName } from "../disk/module.ts";
+import { openAllOfLibc } from "../uring/libc.ts";
 import config from "../deno.json" with { type: "json" };
 import {
   allSnippets,
@@ -32,6 +35,9 @@ import {
   snippetsOf,
   writeFiles,
 } from "./snippets.ts";
+
+// It stays open for the life of the process, which is no leak of the test that opens it first.
+openAllOfLibc();
 
 const SNIPPETS = allSnippets();
 const TASKS: Record<string, unknown> = config.tasks;
@@ -197,6 +203,7 @@ async function checkTask(
   folder: string,
 ): Promise<void> {
   assert(task in TASKS, `${place}: deno.json has no task ${task}; name one that it has`);
+  if (task === "ublk-volume") return await checkVolumeLine(place, args, folder);
   if (task !== "ublk" || args.includes("--help")) return;
   const [command, ...rest] = args;
   const name = command.replaceAll("-", "_");
@@ -212,6 +219,32 @@ async function checkTask(
   if (words.includes("--config") || !isThere) return;
   if (name === "add") await parseAdd("ublk add", words, folder);
   if (name === "recover") await parseRecover(words, () => Promise.resolve(RECORD), folder);
+}
+
+/** Checks a command line of `ublk-volume`: its command, its flags and their values. */
+async function checkVolumeLine(
+  place: string,
+  [name, ...typed]: readonly string[],
+  folder: string,
+): Promise<void> {
+  if (name === undefined || typed.includes("--help")) return;
+  const command = findVolumeCommand(name);
+  assert(command !== undefined, `${place}: ublk-volume has no command ${name}`);
+  // What a shell takes: a redirection with its file, and variables.
+  const line = typed.filter((word, nth) =>
+    !/^\d?[<>]/.test(word) && !/^\d?[<>]$/.test(typed[nth - 1])
+  )
+    .map((word) => word.replaceAll(/\$\w+/g, "/value"));
+  if (command.flags === undefined) {
+    await parseAdd("ublk-volume attach", ["-t", "volume", ...line], folder);
+    return;
+  }
+  const seeHelp = `see \`ublk-volume ${name} --help\``;
+  const { words } = parseLine(command.flags, line, {
+    ...{ seeHelp, unknown: seeHelp, words: command.words },
+  });
+  const takesWords = command.operands !== undefined && command.words === undefined;
+  assert(words.length === 0 || takesWords, `${place}: ${words[0]}: unexpected argument`);
 }
 
 function files(folder: string): string[] {
@@ -240,10 +273,11 @@ Deno.test("pages + command lines within sentences + are accepted by the commands
       if (/…|\b[A-Z]+\b/.test(code)) continue;
       for (const words of shellLines(code.replaceAll("\n", " "))[0].commands) {
         // A lone name is not a command line.
-        if (words.length === 1 || words[0] === "ublk" && words.length === 2) continue;
+        if (words.length === 1 || /^ublk(-volume)?$/.test(words[0]) && words.length === 2) continue;
         await checkCommand(page, words, "/").catch((error) => {
-          // A sentence may omit the file.
-          if (!/: it needs (a file|\d+ files), not 0/.test(error.message)) throw error;
+          // A sentence may omit the file, or the name of the volume.
+          const isOmitted = /: it needs (a file|\d+ files), not 0|--[a-z]+: it is missing/;
+          if (!isOmitted.test(error.message)) throw error;
         });
         count++;
       }
@@ -331,6 +365,11 @@ Deno.test("checkCommand() + an invalid command line + is reported", async () => 
       ["deno task ublk add -t null --sise 1G", "--sise: unknown flag"],
       ["deno task ublk remove -n 0", "no command remove"],
       ["deno task ublk-nil", "no task ublk-nil"],
+      ["deno task ublk-volume creat db", "no command creat"],
+      ["deno task ublk-volume create db", "--size: it is missing"],
+      ["deno task ublk-volume rm db --froce", "--froce: unknown flag"],
+      ["deno task ublk-volume attach db --leese 4", "--leese: unknown flag"],
+      ["deno task ublk-volume snapshots db monday", "unexpected argument"],
       ["npx -y deno@1.0.0 task demo", "not the Deno that CI has"],
       ["deno run jsr:@ublk/ublk/ublk-nil", "exports no ./ublk-nil"],
     ]

@@ -62,6 +62,7 @@ export function fakeVolume(id: number, sampledMs: number): Sample {
   counters.add(AT.writtenBytes, 8 * MIB);
   counters.add(AT.journalWrittenBytes, 9 * MIB);
   counters.add(AT.chunkWrittenBytes, 6 * MIB);
+  counters.add(AT.chunkPlainBytes, 9 * MIB);
   counters.add(AT.mapWrittenBytes, MIB / 2);
   counters.add(AT.commits, 3);
   const sample = new FakeDevice(id, 1).sample(sampledMs);

@@ -3,8 +3,9 @@
  * {@linkcode fakeRing}, delivers requests created by a test, copies their data where the driver would,
  * and checks every command against the driver's rules.
  *
- * The rules are those of `__ublk_ch_uring_cmd` in `drivers/block/ublk_drv.c`. The fake answers with the
- * driver's errnos and also records each as a violation, because a correct server never gets one.
+ * The rules are those of `__ublk_ch_uring_cmd` in `drivers/block/ublk_drv.c` (`fake_rules.ts`). The fake
+ * answers with the driver's errnos and also records each as a violation, because a correct server never
+ * gets one.
  *
  * Addresses in commands are real: the fake reads and writes this process's memory.
  *
@@ -12,43 +13,25 @@
  */
 
 import { E2BIG, EBUSY, EINVAL, EIO, ENODEV } from "../uapi/errno.ts";
-import {
-  IORING_OP_READ,
-  IORING_OP_URING_CMD,
-  IORING_OP_WRITE,
-  IORING_URING_CMD_MULTISHOT,
-  IOSQE_BUFFER_SELECT,
-} from "../uapi/io_uring_sqe.ts";
-import { IO_DESC_BYTES } from "../uapi/offsets.ts";
+import { IORING_OP_READ, IORING_OP_URING_CMD, IORING_OP_WRITE } from "../uapi/io_uring_sqe.ts";
 import {
   UBLK_BATCH_F_AUTO_BUF_REG_FALLBACK,
-  UBLK_BATCH_F_HAS_BUF_ADDR,
-  UBLK_BATCH_F_HAS_ZONE_LBA,
-  UBLK_U_IO_COMMIT_IO_CMDS,
   UBLK_U_IO_FETCH_IO_CMDS,
   UBLK_U_IO_PREP_IO_CMDS,
 } from "../uapi/ublk_batch.ts";
 import {
-  UBLK_AUTO_BUF_REG_F_MASK,
   UBLK_AUTO_BUF_REG_FALLBACK,
   UBLK_U_IO_REGISTER_IO_BUF,
   UBLK_U_IO_UNREGISTER_IO_BUF,
 } from "../uapi/ublk_buf.ts";
 import {
-  UBLK_IO_F_INTEGRITY,
   UBLK_IO_F_NEED_REG_BUF,
-  UBLK_IO_F_SHMEM_ZC,
-  UBLK_IO_OP_DISCARD,
-  UBLK_IO_OP_FLUSH,
   UBLK_IO_OP_READ,
-  UBLK_IO_OP_REPORT_ZONES,
   UBLK_IO_OP_WRITE,
-  UBLK_IO_OP_WRITE_ZEROES,
   UBLK_IO_OP_ZONE_APPEND,
   UBLK_IO_RES_NEED_GET_DATA,
   UBLK_IO_RES_OK,
   UBLK_U_IO_COMMIT_AND_FETCH_REQ,
-  UBLK_U_IO_FETCH_REQ,
   UBLK_U_IO_NEED_GET_DATA,
 } from "../uapi/ublk_io.ts";
 import type { FakeKernel, FakeSqe } from "../uring/fake_ring.ts";
@@ -59,99 +42,26 @@ import type { FakeFile } from "./fake_file.ts";
 import { type FakeIo, FakeRequest, SECTOR_BYTES } from "./fake_request.ts";
 import { copyPlace, userCopy } from "./fake_user_copy.ts";
 import { KIND_ASK, KIND_BACKEND } from "../queue/slots.ts";
+import { copyIn, DESC_WORDS, describe } from "./fake_describe.ts";
+import {
+  foreign,
+  refusal,
+  type Rules,
+  wrongElements,
+  wrongFetch,
+  wrongResults,
+} from "./fake_rules.ts";
+import {
+  FAKE_CHAR_FD,
+  type FakeDataMode,
+  type FakeUblkFaults,
+  type FakeUblkOptions,
+  type GetDataFault,
+  newSlot,
+  type Slot,
+} from "./fake_slot.ts";
 
 const TWO_32 = 0x1_0000_0000;
-const DESC_WORDS = IO_DESC_BYTES / 4;
-
-/** The data path, by the driver's feature flags. */
-export type FakeDataMode =
-  | "copy"
-  | "needGetData"
-  | "userCopy"
-  | "zeroCopy"
-  | "autoBuffers"
-  /** Both of the previous two. */
-  | "autoBuffersOrZeroCopy";
-
-/** The char device's descriptor. */
-export const FAKE_CHAR_FD = 3;
-
-/** The state of a slot's command. */
-type SlotState =
-  /** Never fetched. */
-  | "new"
-  /** The driver holds a command (`UBLK_IO_FLAG_ACTIVE`) and may complete it with a request. */
-  | "active"
-  /** With batch I/O: a request waits to be fetched. */
-  | "queued"
-  /** The server holds the request (`UBLK_IO_FLAG_OWNED_BY_SRV`). */
-  | "server"
-  /** As "server", but the server must ask for the WRITE's data. */
-  | "needData"
-  /** The driver completed the command with -ENODEV. */
-  | "gone";
-
-interface Slot {
-  state: SlotState;
-  queue: number;
-  tag: number;
-  address: number;
-  /** For automatic registration: the index in the low 16 bits, the flags above. */
-  autoBuffer: number;
-  /** Whether the driver has registered the request's pages. */
-  isRegistered: boolean;
-  request: FakeRequest | undefined;
-  // The command that the driver holds.
-  userData: number;
-  kind: number;
-  kernel: FakeKernel | undefined;
-}
-
-/** Options of {@linkcode FakeUblk}. */
-export interface FakeUblkOptions {
-  /**
-   * Hardware queues.
-   *
-   * @default 1
-   */
-  queues?: number;
-  /** Tags per queue. */
-  depth: number;
-  /**
-   * The data path.
-   *
-   * @default "copy"
-   */
-  data?: FakeDataMode;
-  /** `UBLK_F_BATCH_IO`. */
-  batch?: boolean;
-  /** `UBLK_F_ZONED`. */
-  zoned?: boolean;
-  /** Bytes after which a FETCH's buffer counts as consumed, even if it has more. */
-  fetchBytes?: number;
-  /** Receives SQEs that are neither ublk commands nor reads of the eventfd for orders. */
-  file?: FakeFile;
-}
-
-/** Faults to inject once: an errno or, for copies, a number of bytes copied. */
-export interface FakeUblkFaults {
-  /** The result of a copy by the server. */
-  copy?: number;
-  /** The errno of REGISTER_IO_BUF, or of the driver's own registration. */
-  register?: number;
-  /** The errno of UNREGISTER_IO_BUF. */
-  unregister?: number;
-  /** The tag whose element of a batch COMMIT is refused. */
-  commitTag?: number;
-}
-
-/**
- * A failure of GET_DATA when memory is short. With `sectors` only that many are copied, and the server
- * sees only a shrunk descriptor. With `requeue` nothing is copied and the request leaves the tag. Then
- * the driver completes the GET_DATA that it still holds with the next request, until
- * {@linkcode FakeUblk.kickRequeued} brings the old one back.
- */
-export type GetDataFault = { sectors: number } | "requeue";
 
 /** A fake ublk device. */
 export class FakeUblk {
@@ -177,10 +87,10 @@ export class FakeUblk {
   readonly #slots: Slot[][];
   readonly #waiting: FakeRequest[][];
   readonly #data: FakeDataMode;
+  readonly #rules: Rules;
   readonly #requeued: FakeRequest[] = [];
   readonly #groups = new FakeBufferGroups();
   readonly #isBatch: boolean;
-  readonly #isZoned: boolean;
   readonly #fetchBytes: number;
   readonly #file: FakeFile | undefined;
   #stopping = false;
@@ -192,7 +102,7 @@ export class FakeUblk {
     const { queues = 1, depth } = options;
     this.#data = options.data ?? "copy";
     this.#isBatch = options.batch ?? false;
-    this.#isZoned = options.zoned ?? false;
+    this.#rules = { data: this.#data, depth, isZoned: options.zoned ?? false };
     this.#fetchBytes = options.fetchBytes ?? Infinity;
     this.#file = options.file;
     const perQueue = <T>(make: (queue: number) => T) =>
@@ -201,18 +111,7 @@ export class FakeUblk {
     this.#waiting = perQueue(() => []);
     this.batches = perQueue(() => new FakeBatchQueue());
     this.#slots = perQueue((queue) =>
-      Array.from({ length: depth }, (_, tag): Slot => ({
-        state: "new",
-        queue,
-        tag,
-        address: 0,
-        autoBuffer: 0,
-        isRegistered: false,
-        request: undefined,
-        userData: 0,
-        kind: 0,
-        kernel: undefined,
-      }))
+      Array.from({ length: depth }, (_, tag) => newSlot(queue, tag))
     );
   }
 
@@ -366,8 +265,8 @@ export class FakeUblk {
       : words[14] !== 0 || words[15] !== 0
       ? "reserved is not 0"
       : isFetch
-      ? this.#wrongFetch(sqe, flags, elementBytes)
-      : this.#wrongElements(cmdOp, flags, count, elementBytes);
+      ? wrongFetch(sqe, flags, elementBytes)
+      : wrongElements(this.#rules, { cmdOp, flags, count, elementBytes });
     if (wrong !== undefined) {
       this.#violated(sqe, queue, -1, wrong);
       return wrong === "too many elements" ? -E2BIG : -EINVAL;
@@ -377,29 +276,6 @@ export class FakeUblk {
     if (this.#isGone || buffer === undefined) return -ENODEV;
     batch.attach(sqe, kernel, buffer);
     return undefined;
-  }
-
-  #wrongFetch({ flags: sqeFlags, words }: FakeSqe, flags: number, elementBytes: number) {
-    if (words[7] !== IORING_URING_CMD_MULTISHOT) return "not multishot";
-    if ((sqeFlags & IOSQE_BUFFER_SELECT) === 0) return "no buffer is selected";
-    if (elementBytes !== 2) return "tags have two bytes";
-    return flags === 0 ? undefined : "flags";
-  }
-
-  #wrongElements(cmdOp: number, flags: number, count: number, elementBytes: number) {
-    if (cmdOp !== UBLK_U_IO_PREP_IO_CMDS && cmdOp !== UBLK_U_IO_COMMIT_IO_CMDS) {
-      return "no such command with batch I/O";
-    }
-    if (count > this.#slots[0].length) return "too many elements";
-    const hasAddress = (flags & UBLK_BATCH_F_HAS_BUF_ADDR) !== 0;
-    const hasSector = (flags & UBLK_BATCH_F_HAS_ZONE_LBA) !== 0;
-    if (hasSector && !this.#isZoned) return "a zone's sector";
-    const fallsBack = (flags & UBLK_BATCH_F_AUTO_BUF_REG_FALLBACK) !== 0;
-    if (hasAddress && this.#data !== "copy") return "an address";
-    if (fallsBack && !this.#data.startsWith("autoBuffers")) return "a fallback";
-    return elementBytes === 8 + (hasAddress ? 8 : 0) + (hasSector ? 8 : 0)
-      ? undefined
-      : "the element's size";
   }
 
   #elements(sqe: FakeSqe, kernel: FakeKernel, queue: number, flags: number): number {
@@ -459,7 +335,8 @@ export class FakeUblk {
     const slot = this.#slots[queue]?.[tag];
     // Not a violation: this command is meant to be refused, and its errno is the answer.
     if (sqe.kind === KIND_ASK) return slot.state === "server" ? -EINVAL : -EBUSY;
-    const refused = this.#refusal(slot, sqe, address) ?? this.#foreign(slot, sqe, kernel);
+    const refused = refusal(this.#rules, slot, sqe, address, () => this.ready) ??
+      foreign(this.#rules, slot, sqe, kernel);
     if (refused !== undefined) {
       const [errno, why] = refused;
       this.#violated(sqe, queue, tag, why);
@@ -475,15 +352,6 @@ export class FakeUblk {
     const isCommit = sqe.cmdOp === UBLK_U_IO_COMMIT_AND_FETCH_REQ;
     this.#becomeActive(slot, kernel, words[4], words[13] | 0, isCommit);
     return undefined;
-  }
-
-  #foreign(slot: Slot, sqe: FakeSqe, kernel: FakeKernel): [number, string] | undefined {
-    const isFetch = sqe.cmdOp === UBLK_U_IO_FETCH_REQ;
-    if (!isFetch && slot.kernel !== kernel) return [EINVAL, "the tag is another thread's"];
-    const isAuto = this.#data.startsWith("autoBuffers");
-    const flags = sqe.words[4] >>> 16;
-    const isSound = (flags & ~UBLK_AUTO_BUF_REG_F_MASK) === 0 && sqe.words[5] === 0;
-    return isAuto && !isSound ? [EINVAL, "the buffer to register is garbage"] : undefined;
   }
 
   /** Gives the slot to the driver, after a FETCH, a COMMIT, or an element of a batch. */
@@ -519,56 +387,10 @@ export class FakeUblk {
     this.batches[slot.queue].waiting.push(slot.tag);
   }
 
-  #refusal(
-    slot: Slot | undefined,
-    { cmdOp }: FakeSqe,
-    address: number,
-  ): [number, string] | undefined {
-    if (slot === undefined) return [EINVAL, "no such slot"];
-    if (slot.state === "gone") return [ENODEV, "after the tag was aborted"];
-    if (slot.state === "active") return [EBUSY, "the driver already holds one"];
-    if ((slot.state === "needData") !== (cmdOp === UBLK_U_IO_NEED_GET_DATA)) {
-      return [EINVAL, `the tag is in state ${slot.state}`];
-    }
-    if (address > Number.MAX_SAFE_INTEGER) return [EINVAL, "the address is garbage"];
-    const isMapped = this.#data === "copy" || this.#data === "needGetData";
-    const isAppend = this.#isZoned && slot.request?.io.op === UBLK_IO_OP_ZONE_APPEND;
-    if (!isMapped && !isAppend && address !== 0) return [EINVAL, "an address where none is used"];
-    switch (cmdOp) {
-      case UBLK_U_IO_FETCH_REQ:
-        if (this.ready) return [EBUSY, "no tag is left to fetch"];
-        if (slot.state !== "new") return [EINVAL, "the server holds a request"];
-        if (this.#data === "copy" && address === 0) return [EINVAL, "no address"];
-        return undefined;
-      case UBLK_U_IO_COMMIT_AND_FETCH_REQ: {
-        if (slot.state !== "server") return [EINVAL, "the server holds no request"];
-        const isRead = slot.request!.io.op === UBLK_IO_OP_READ;
-        const needsAddress = this.#data === "copy" || (this.#data === "needGetData" && isRead);
-        // The driver requires an address even for a failed READ.
-        return needsAddress && address === 0 ? [EINVAL, "no address"] : undefined;
-      }
-      case UBLK_U_IO_NEED_GET_DATA:
-        return undefined;
-    }
-    return [EINVAL, "no such command"];
-  }
-
   #commit(slot: Slot, request: FakeRequest, result: number): void {
     const { op, sectors } = request.io;
-    const where = `queue ${slot.queue} tag ${slot.tag}`;
     const bytes = sectors * SECTOR_BYTES;
-    const moves = op === UBLK_IO_OP_READ || op === UBLK_IO_OP_WRITE;
-    // This project's servers complete a request or fail it.
-    if (moves && result >= 0 && result !== bytes) {
-      this.violations.push(`${where}: ${result} of ${bytes} bytes reported as done`);
-    }
-    if (result > bytes && (op === UBLK_IO_OP_DISCARD || op === UBLK_IO_OP_WRITE_ZEROES)) {
-      this.violations.push(`${where}: ${result} bytes done of ${bytes}`);
-    }
-    // One with pages left is sent again, with the same zones (`blk_update_request`).
-    if (op === UBLK_IO_OP_REPORT_ZONES && result >= 0 && result < request.data.length) {
-      this.violations.push(`${where}: ${result} of ${request.data.length} bytes reported`);
-    }
+    this.violations.push(...wrongResults(slot, request, result));
     if (op === UBLK_IO_OP_ZONE_APPEND) request.landed = slot.address;
     const isMapped = this.#data === "copy" || this.#data === "needGetData";
     if (op === UBLK_IO_OP_READ && result > 0 && isMapped && request.shared === undefined) {
@@ -581,13 +403,13 @@ export class FakeUblk {
     const { op } = request.io;
     const isWrite = op === UBLK_IO_OP_WRITE;
     if (isWrite && this.#data === "needGetData") {
-      this.#describe(slot, request);
+      describe(this.descriptors[slot.queue], slot, request, this.#data);
       slot.state = "needData";
       this.#complete(slot, UBLK_IO_RES_NEED_GET_DATA);
       return;
     }
-    if (isWrite && this.#data === "copy") this.#copyIn(slot, request, request.data.length);
-    this.#describe(slot, request);
+    if (isWrite && this.#data === "copy") copyIn(slot, request, request.data.length);
+    describe(this.descriptors[slot.queue], slot, request, this.#data);
     const hasData = isWrite || op === UBLK_IO_OP_READ;
     if (hasData && this.#data.startsWith("autoBuffers") && !this.#register(slot, request)) return;
     slot.state = "server";
@@ -625,40 +447,11 @@ export class FakeUblk {
     }
     slot.state = "server";
     const sectors = fault?.sectors ?? request.io.sectors;
-    this.#copyIn(slot, request, sectors * SECTOR_BYTES);
+    copyIn(slot, request, sectors * SECTOR_BYTES);
     // A partial copy only shrinks the descriptor.
-    this.#describe(slot, request);
+    describe(this.descriptors[slot.queue], slot, request, this.#data);
     this.descriptors[slot.queue][slot.tag * DESC_WORDS + 1] = sectors;
     this.#complete(slot, UBLK_IO_RES_OK);
-  }
-
-  #copyIn(slot: Slot, request: FakeRequest, bytes: number): void {
-    if (bytes === 0 || request.shared !== undefined) return;
-    new Uint8Array(bufferAt(slot.address, bytes)).set(request.data.subarray(0, bytes));
-  }
-
-  #describe(slot: Slot, request: FakeRequest): void {
-    const { op, flags, sectors, zones, sector } = request.io;
-    const at = slot.tag * DESC_WORDS;
-    const words = this.descriptors[slot.queue];
-    const integrity = request.metadata.length > 0 ? UBLK_IO_F_INTEGRITY : 0;
-    words[at] = op | flags | integrity;
-    words[at + 1] = op === UBLK_IO_OP_REPORT_ZONES ? zones : sectors;
-    words[at + 2] = sector >>> 0;
-    words[at + 3] = sector / TWO_32;
-    if (op === UBLK_IO_OP_FLUSH) {
-      // As initialised by the block layer: no length and no position (`blk_rq_init`).
-      words[at + 1] = 0;
-      words[at + 2] = words[at + 3] = 0xffffffff;
-    }
-    words[at + 4] = slot.address >>> 0;
-    words[at + 5] = slot.address / TWO_32;
-    // `ublk_get_data` clears the position of shared data but keeps the flag.
-    if (request.shared === undefined) return;
-    words[at] |= UBLK_IO_F_SHMEM_ZC;
-    if (slot.state === "server" && this.#data === "needGetData") return;
-    words[at + 4] = request.shared.offset;
-    words[at + 5] = request.shared.index;
   }
 
   #abort(slot: Slot): void {

@@ -12,7 +12,8 @@ import { fakeRing } from "../uring/fake_ring.ts";
 import { openAllOfLibc } from "../uring/libc.ts";
 import { Mapping } from "../uring/mapping.ts";
 import { prepUringCmd, put64 } from "../uring/sqe.ts";
-import { type FakeDataMode, FakeUblk } from "./fake_ublk.ts";
+import type { FakeDataMode } from "./fake_slot.ts";
+import { FakeUblk } from "./fake_ublk.ts";
 
 // Stays open for the life of the process. Opened here so that no test's sanitizer reports a leak.
 openAllOfLibc();

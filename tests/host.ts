@@ -64,8 +64,9 @@ const NATS: readonly Package[] = [
   { name: "iproute2", proof: "/sbin/ip" },
 ];
 
-/** What reads encrypted volumes besides us. */
+/** What reads encrypted and compressed volumes besides us. */
 const READERS: readonly Package[] = [
+  { name: "zstd", proof: "/usr/bin/zstd" },
   {
     name: "python3-cryptography",
     proof: "/usr/lib/python3/dist-packages/cryptography/__init__.py",
@@ -76,9 +77,11 @@ const INSTALL_LIMIT_MS = 10 * 60_000;
 
 /**
  * Installs missing packages of the chosen groups, if this process may. A failure is reported and the run
- * continues: tests that need the package fail or skip with their own reason.
+ * continues: tests that need the package fail or skip with their own reason. It never rejects.
+ *
+ * @param label Stands before each line of output, where other steps run at the same time.
  */
-export async function ensurePackages(groups: ReadonlySet<Group>): Promise<void> {
+export async function ensurePackages(groups: ReadonlySet<Group>, label?: string): Promise<void> {
   try {
     const packages = [
       ...groups.has("unit") || groups.has("integration") ? COMPILER : [],
@@ -88,7 +91,7 @@ export async function ensurePackages(groups: ReadonlySet<Group>): Promise<void> 
         : [],
       ...groups.has("ceph") ? CEPH : [],
     ];
-    await ensure(packages);
+    await ensure(packages, label);
     if (groups.has("e2e") || groups.has("selftests")) {
       // Not a static import: what is wrong in vm/ must not keep the other steps from running.
       const { ensureHostPackages, SELFTEST_PACKAGE_NAMES } = await import("../vm/packages.ts");
@@ -101,7 +104,7 @@ export async function ensurePackages(groups: ReadonlySet<Group>): Promise<void> 
   }
 }
 
-async function ensure(packages: readonly Package[]): Promise<void> {
+async function ensure(packages: readonly Package[], label?: string): Promise<void> {
   const missing = packages.filter(({ proof }) => !exists(proof)).map(({ name }) => name);
   if (missing.length === 0) return;
   const install = ["install", "-y", "--no-install-recommends", ...missing];
@@ -110,10 +113,11 @@ async function ensure(packages: readonly Package[]): Promise<void> {
   }
   console.log(`packages: installing ${missing.join(", ")} with apt-get`);
   const lock = ["-o", "DPkg::Lock::Timeout=300"];
-  if ((await run("apt-get", [...lock, ...install], INSTALL_LIMIT_MS)).code === 0) return;
+  const aptGet = (...words: string[]) => run("apt-get", words, INSTALL_LIMIT_MS, label);
+  if ((await aptGet(...lock, ...install)).code === 0) return;
   // Usually the package lists are empty or outdated, as in a fresh container.
-  await run("apt-get", ["update"], INSTALL_LIMIT_MS);
-  const { code } = await run("apt-get", [...lock, ...install], INSTALL_LIMIT_MS);
+  await aptGet("update");
+  const { code } = await aptGet(...lock, ...install);
   if (code !== 0) throw new Error(`could not install ${missing.join(", ")}`);
 }
 

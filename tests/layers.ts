@@ -157,7 +157,7 @@ export const ROOMS: readonly Room[] = [
     name: "cmd/ebs",
     imports: [
       ...[...COMMANDS, "ebs", "volume", "cmd/program", "cmd/line", "cmd/watch/rows.ts"],
-      ...["cmd/server/log.ts", "cmd/server/service.ts"],
+      ...["cmd/server/log.ts", "cmd/server/open_files.ts", "cmd/server/service.ts"],
     ],
   },
   {

@@ -92,11 +92,28 @@ export class NbdClient implements Disposable {
   /** Connects, and answers the greeting. */
   static async greeted(path: string, flags = 3): Promise<NbdClient> {
     const client = await NbdClient.connect(path);
-    const greeting = await client.read(18);
+    await client.#greet(flags);
+    return client;
+  }
+
+  /**
+   * Connects to a port of the loopback interface, and encrypts. No export is chosen yet.
+   *
+   * @param ca The authority that has signed the server's certificate for `localhost`, in PEM.
+   */
+  static async encrypted(port: number, ca: string): Promise<NbdClient> {
+    const plain = await Deno.connect({ hostname: "127.0.0.1", port });
+    const client = new NbdClient(plain);
+    await client.#greet(3);
+    assertEquals((await client.option(5)).at(-1)!.type, 1);
+    return new NbdClient(await Deno.startTls(plain, { hostname: "localhost", caCerts: [ca] }));
+  }
+
+  async #greet(flags: number): Promise<void> {
+    const greeting = await this.read(18);
     assertEquals(new TextDecoder().decode(greeting.subarray(0, 16)), "NBDMAGICIHAVEOPT");
     assertEquals([greeting[16], greeting[17]], [0, 3]);
-    await client.send(fields([4, flags]));
-    return client;
+    await this.send(fields([4, flags]));
   }
 
   /** Connects, and chooses an export by GO. */
@@ -107,21 +124,30 @@ export class NbdClient implements Disposable {
     contexts = false,
   ): Promise<NbdClient> {
     const client = await NbdClient.greeted(path);
-    if (form === "structured") assertEquals((await client.option(8)).at(-1)!.type, 1);
+    await client.choose(form, name, contexts);
+    return client;
+  }
+
+  /** Chooses an export by GO. */
+  async choose(
+    form: "simple" | "structured" | "extended" = "structured",
+    name = "",
+    contexts = false,
+  ): Promise<void> {
+    if (form === "structured") assertEquals((await this.option(8)).at(-1)!.type, 1);
     if (form === "extended") {
-      assertEquals((await client.option(11)).at(-1)!.type, 1);
-      client.extended = true;
+      assertEquals((await this.option(11)).at(-1)!.type, 1);
+      this.extended = true;
     }
     if (contexts) {
-      const replies = await client.option(
+      const replies = await this.option(
         10,
         join(text(name), fields([4, 1]), text("base:allocation")),
       );
       assertEquals(replies.map(({ type }) => type), [4, 1]);
     }
-    const replies = await client.go(name);
+    const replies = await this.go(name);
     assertEquals(replies.at(-1)!.type, 1, replies.at(-1)!.text);
-    return client;
   }
 
   /** Asks for an export by GO, or by INFO. */
@@ -152,8 +178,9 @@ export class NbdClient implements Disposable {
     try {
       read = await this.connection.read(new Uint8Array(1));
     } catch (error) {
-      // What was not read there was lost: that, too, is an end.
-      if (error instanceof Deno.errors.ConnectionReset) return;
+      // What was not read there was lost: that, too, is an end. So is one without TLS' own farewell.
+      const { ConnectionReset, UnexpectedEof } = Deno.errors;
+      if (error instanceof ConnectionReset || error instanceof UnexpectedEof) return;
       throw error;
     }
     assertEquals(read, null, "the server has hung up");

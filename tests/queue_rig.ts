@@ -32,7 +32,8 @@ import { registerSparseBuffers } from "../uring/register.ts";
 import type { Ring } from "../uring/ring.ts";
 import type { FakeFile } from "./fake_file.ts";
 import type { FakeIo, FakeRequest } from "./fake_request.ts";
-import { FAKE_CHAR_FD, type FakeDataMode, FakeUblk } from "./fake_ublk.ts";
+import { FAKE_CHAR_FD, type FakeDataMode } from "./fake_slot.ts";
+import { FakeUblk } from "./fake_ublk.ts";
 
 // Stays open for the life of the process. Opened here so that no test's sanitizer reports a leak.
 openAllOfLibc();

@@ -108,15 +108,19 @@ async function main(): Promise<number> {
   if (lanes > LANES) Deno.env.set("UBLK_VM_AT_ONCE", `${lanes}`);
   Deno.chdir(new URL("..", import.meta.url));
   const state = watchSignals();
-  await ensurePackages(groups);
   const steps = (await allSteps(filter)).filter(({ group }) => groups.has(group));
   const isAlone = lanes === 1 || steps.length === 1;
-  const fetching = isAlone || state.interrupted ? undefined : fetchAhead(groups);
+  const packages = ensurePackages(groups, isAlone ? undefined : "packages");
+  // Both beside the steps that need nothing of it: on a fresh machine they take a minute or two.
+  const fetching = packages.then(() =>
+    isAlone || state.interrupted ? undefined : fetchAhead(groups)
+  );
   // Two suites for each CPU, since many wait for a clock. Beside a guest they are as many: the guest
   // keeps to a CPU, and most of the time they come when it has ended.
   Deno.env.set("DENO_JOBS", `${2 * Math.max(2, navigator.hardwareConcurrency)}`);
   const outcomes = new Map<string, Outcome>();
   const jobs = steps.map((step) => async (lane: number) => {
+    if (isAlone || !step.needsNothing) await packages;
     if (state.interrupted) return;
     const onCpu = lane % navigator.hardwareConcurrency;
     const outcome = await runStep(step, isAlone ? {} : { label: step.label, onCpu }, filter);

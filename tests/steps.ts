@@ -21,6 +21,8 @@ export interface Step {
   group: Group;
   /** Stands before each line of its output where other steps run at the same time. */
   label: string;
+  /** Whether it can do without Debian's packages: then it need not wait until they are there. */
+  readonly needsNothing: boolean;
   /** Runs it. It never throws for what its program does. */
   run(how: Run): Promise<Outcome>;
 }
@@ -40,8 +42,13 @@ const INTEGRATION_LIMIT_MS = 15 * MINUTE_MS;
 /** Ceph's packages: some 600 MB unpacked. `vm/ceph.ts` gives up before. */
 const CEPH_INSTALL_LIMIT_MS = 5 * MINUTE_MS;
 const CEPH_LIMIT_MS = 5 * MINUTE_MS;
-/** Emulated where there is no KVM, beside other work, after a first download of the kernel. */
-const E2E_LIMIT_MS = 65 * MINUTE_MS;
+/**
+ * For the command in a guest. Emulated where there is no KVM, beside other work: a suite of 23 to 33
+ * minutes on one machine was not done after 60 on another. The whole run has 90.
+ */
+const GUEST_LIMIT_MS = 72 * MINUTE_MS;
+/** With a first download of the kernel. */
+const E2E_LIMIT_MS = GUEST_LIMIT_MS + 5 * MINUTE_MS;
 /** The short list, and what it needs: a first download of the kernel's sources and of bpftrace. */
 const SELFTESTS_LIMIT_MS = 25 * MINUTE_MS;
 const FETCH_LIMIT_MS = 20 * MINUTE_MS;
@@ -50,14 +57,19 @@ const FETCH_LIMIT_MS = 20 * MINUTE_MS;
 export async function allSteps(filter?: string): Promise<Step[]> {
   const { exports } = JSON.parse(await Deno.readTextFile("deno.json"));
   const doors = Object.values<string>(exports);
+  const unit = testGroups().map((group) => testStep("unit", UNIT_LIMIT_MS, group, filter));
+  const [longest, ...others] = unit.filter(({ needsNothing }) => !needsNothing);
   return [
-    // The longest first, so that both lanes end at about the same time. The quick checks come before
-    // the second guest: its kernel may still be on its way.
-    vmStep("end-to-end tests on Linux 7.2", "7.2", ["--kernel", "7.2", ...ONCE], filter),
+    // First what needs nothing: on a fresh machine packages and kernels are still on their way, and
+    // the first of the unit tests fill the lane that does not wait for a kernel.
     ...staticChecks(doors).map(({ name, runs }) => staticStep(name, ...runs)),
+    ...unit.filter(({ needsNothing }) => needsNothing),
+    longest,
+    // Then the longest first, so that both lanes end at about the same time.
+    vmStep("end-to-end tests on Linux 7.2", "7.2", ["--kernel", "7.2", ...ONCE], filter),
     vmStep("end-to-end tests on Linux 6.12", "6.12", ["--kernel", "6.12", ...ONCE], filter),
     selftestsStep("the kernel's selftests", filter),
-    ...testGroups().map((group) => testStep("unit", UNIT_LIMIT_MS, group, filter)),
+    ...others,
     testStep("integration", INTEGRATION_LIMIT_MS, {
       name: "integration tests",
       files: testFiles("tests/integration/"),
@@ -74,6 +86,7 @@ function staticStep(name: string, ...runs: (readonly string[])[]): Step {
     name,
     group: "static",
     label: name,
+    needsNothing: true,
     async run({ label }) {
       const failed: string[] = [];
       for (const args of runs) {
@@ -93,11 +106,12 @@ function testStep(
   tests: TestGroup,
   filter?: string,
 ): Step {
-  const { name, files } = tests;
+  const { name, files, needsNothing = false } = tests;
   return {
     name,
     group,
     label: group,
+    needsNothing,
     async run({ label }) {
       if (files.length === 0) return { passed: 0, failed: [], skipped: [] };
       return await reported(
@@ -160,6 +174,9 @@ const ON_ONE_KERNEL = {
   "permissions_test.ts": "6.12",
   "power_test.ts": "7.2",
   "readme_test.ts": "6.12",
+  // On 6.12 the same operations of the ring serve files in paths_test.ts, and volumes; and the tests
+  // of uring/ run on this machine's own kernel.
+  "ring_backend_test.ts": "7.2",
   "running_test.ts": "7.2",
   "semantics_test.ts": "6.12",
   "systemd_test.ts": "7.2",
@@ -189,12 +206,21 @@ function vmStep(
   words: readonly string[],
   filter?: string,
 ): Step {
-  const args = ["run", "-A", "vm/main.ts", "e2e", ...words];
+  const args = [
+    "run",
+    "-A",
+    "vm/main.ts",
+    "e2e",
+    "--timeout",
+    `${GUEST_LIMIT_MS / 1000}`,
+    ...words,
+  ];
   if (filter !== undefined) args.push("--filter", filter);
   return {
     name,
     group: "e2e",
     label,
+    needsNothing: false,
     run: ({ label, onCpu }) =>
       reported(
         (report) => deno([...args, ...onOne(onCpu), "--json", report], E2E_LIMIT_MS, label),
@@ -212,6 +238,7 @@ function selftestsStep(name: string, filter?: string): Step {
     name,
     group: "selftests",
     label: "selftests",
+    needsNothing: false,
     run: ({ label, onCpu }) =>
       reported(
         (report) => deno([...args, ...onOne(onCpu), "--json", report], SELFTESTS_LIMIT_MS, label),

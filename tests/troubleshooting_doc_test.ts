@@ -12,7 +12,19 @@ const CODES = await (async () => {
 
 /** All strings of the source in one text, with concatenated strings joined. */
 const SOURCE = [
-  ...["uapi", "uring", "ctrl", "queue", "disk", "backends", "device", "cmd", "store", "volume"],
+  ...[
+    "uapi",
+    "uring",
+    "ctrl",
+    "queue",
+    "disk",
+    "backends",
+    "device",
+    "cmd",
+    "store",
+    "volume",
+    "ebs",
+  ],
 ]
   .flatMap((folder) => [...files(folder)])
   .map((path) => Deno.readTextFileSync(new URL(path, ROOT)))

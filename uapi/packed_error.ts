@@ -4,6 +4,7 @@
  * @module
  */
 
+import { asDenied } from "./denied.ts";
 import {
   isUblkError,
   thrownText,
@@ -23,7 +24,8 @@ export interface PackedError {
 }
 
 /** Makes an error cloneable. */
-export function packError(error: unknown): PackedError {
+export function packError(thrown: unknown): PackedError {
+  const error = asDenied(thrown, { operation: "serve" }) ?? thrown;
   if (isUblkError(error)) {
     const { code, operation, reason, hint, device, queue, errno, message } = error;
     return { code, message, init: { operation, reason, hint, device, queue, errno } };

@@ -30,6 +30,19 @@ Deno.test("packError keeps the words of any other error", () => {
   assertEquals([back.code, back.reason], ["THREAD_FAILED", "TypeError: odd"]);
 });
 
+// Regression: a folder below /dev, which Deno refuses, was "a bug of @ublk/ublk".
+Deno.test("packError takes a refusal of Deno for what it is", () => {
+  const words = 'Requires all access to "/dev/x", run again with the --allow-all flag';
+  const back = unpackError(structuredClone(packError(new Deno.errors.NotCapable(words))));
+  assertEquals(
+    [back.code, back.message],
+    [
+      "PERMISSION_DENIED",
+      'serve: Requires all access to "/dev/x"; run again with the --allow-all flag',
+    ],
+  );
+});
+
 Deno.test("packError takes whatever was thrown", () => {
   const values = [null, undefined, 5, "text", Symbol("x"), () => {}, { a: 1 }, [1]];
   for (const value of values) {

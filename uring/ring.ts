@@ -43,8 +43,10 @@ export const SQE_INDEX_BITS = 0xfffff;
 assert(CQE_WORDS === 1 << CQE_SHIFT, "a CQE's index is shifted, and not multiplied");
 assert(CQE_WORDS * 4 === CQE_BYTES, "as large as the kernel's");
 
-/** Maximum number of attempts of {@linkcode Ring.reserve} while the kernel is out of memory. */
+/** Maximum number of attempts of {@linkcode Ring.reserve} while the kernel has no memory: some 4 s. */
 const RESERVE_TRIES = 1000;
+/** The longest pause between two of them, in microseconds. The first ones are shorter. */
+const RESERVE_PAUSE_US = 4000;
 
 /** A ring: fill SQEs, submit them, read CQEs. */
 export class Ring implements Disposable {
@@ -220,10 +222,14 @@ export class Ring implements Disposable {
   // A separate function, so that the compiler still inlines the check in `reserve`.
   #makeRoom(count: number): void {
     assert(count <= this.sqEntries - this.#ownSqes, "so many SQEs can ever go at once");
-    // The kernel takes all SQEs unless it is out of memory, which may be over in a moment.
+    // The kernel takes all SQEs unless it is out of memory, as at the limit of a cgroup. That may be
+    // over in a moment, or once others have been killed for it.
     for (let tries = 0; tries < RESERVE_TRIES; tries++) {
-      this.enter(0);
+      const taken = this.enter(0);
       if (this.pending + count <= this.#usable) return;
+      // More completions than can come: a wait that only time ends.
+      const pauseUs = Math.min(2 ** tries, RESERVE_PAUSE_US);
+      if (taken === 0) this.kernel.enterTimeout(0, this.cqEntries, GETEVENTS, pauseUs);
     }
     throw new Error("the kernel takes no SQEs");
   }
@@ -323,6 +329,9 @@ export class Ring implements Disposable {
       case EBUSY: // Overflowed completions must be read before more SQEs are taken.
         // After ETIME the kernel reports only the wait. The SQ head shows which SQEs it took.
         this.#submitted = Atomics.load(this.#memory.sqHead, 0) | 0;
+        // A call that takes nothing runs no completions either (io_uring_enter in
+        // io_uring/io_uring.c), and those give back requests that the kernel can use again.
+        if (result === -EAGAIN) this.kernel.enter(0, 0, GETEVENTS);
         return 0;
     }
     throw syscallError("io_uring_enter", undefined, -result);

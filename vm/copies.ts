@@ -16,7 +16,10 @@ const ROOT = new URL("..", import.meta.url).pathname.replace(/\/$/, "");
 /** A cache that others have filled with more than this is left on the host, in MiB. */
 const MOST_MIB = 200;
 
-/** What no guest asks for, below either folder. npm packages have a `dist` that it does ask for. */
+/**
+ * What no guest asks for, below either folder. npm packages have a `dist` that it does ask for, and
+ * types, as many files as all else, which it does not: nothing is type-checked there.
+ */
 const LEFT_OUT = [
   ".git",
   `${ROOT.slice(1)}/dist`,
@@ -24,6 +27,8 @@ const LEFT_OUT = [
   "check_cache_v*",
   "fast_check_cache_v*",
   "*_incremental_*",
+  ...["ts", "mts", "cts"].map((extension) => `npm/*.d.${extension}`),
+  "npm/*.map",
 ].map((name) => `--exclude=${name}`);
 
 /**

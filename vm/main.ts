@@ -16,6 +16,7 @@
  */
 import { type CommandLine, parseCommandLine, USAGE } from "./args.ts";
 import { ensureBpftrace } from "./bpftrace.ts";
+import { ensureBundles } from "./bundles.ts";
 import { runE2e } from "./e2e.ts";
 import { passOn, say, VmError } from "./host.ts";
 import { ensureKernel, KERNEL_NAMES, uapiHeadersDir } from "./kernels.ts";
@@ -92,6 +93,7 @@ async function fetchAll(line: CommandLine, signal: AbortSignal): Promise<number>
     const kernel = await ensureKernel(name, { newest: line.newest, signal });
     console.log(`${name}: ${kernel.release} in ${kernel.dir}`);
   }
+  console.log(`bundles: ${await ensureBundles(signal) ?? "none"}`);
   if (line.kernels.includes(KERNEL_NAMES.at(-1)!)) {
     console.log(`headers: ${await uapiHeadersDir(signal)}`);
     await ensureHostPackages(SELFTEST_PACKAGE_NAMES);

@@ -32,6 +32,7 @@ const HOST_PACKAGES: readonly HostPackage[] = [
   { name: "udev", proof: ["/usr/lib/systemd/systemd-udevd", "/lib/systemd/systemd-udevd"] },
   { name: "jq", proof: ["/usr/bin/jq"] },
   { name: "nbd-client", proof: ["/usr/sbin/nbd-client", "/sbin/nbd-client"] },
+  { name: "nats-server", proof: ["/usr/sbin/nats-server"] },
   { name: "python3", proof: ["/usr/bin/python3"] },
   { name: "dmsetup", proof: ["/usr/sbin/dmsetup", "/sbin/dmsetup"] },
   { name: "fdisk", proof: ["/usr/sbin/sfdisk", "/sbin/sfdisk"] },

@@ -3,7 +3,7 @@
  *
  * @module
  */
-import { BUNDLES_IN_GUEST, makeBundles } from "./bundles.ts";
+import { BUNDLES_IN_GUEST, putBundles } from "./bundles.ts";
 import { packCopies } from "./copies.ts";
 import { exists, say, VmError } from "./host.ts";
 import { shellAssignments, shellQuote, writeInitramfs } from "./initramfs.ts";
@@ -190,7 +190,7 @@ class Guest {
     const onTop = options.bundles ? `${this.#temporary}/root` : undefined;
     if (onTop !== undefined) {
       await Deno.mkdir(onTop + BUNDLES_IN_GUEST, { recursive: true });
-      await makeBundles(onTop + BUNDLES_IN_GUEST);
+      await putBundles(onTop + BUNDLES_IN_GUEST, options.signal);
     }
     const copies = `${this.#temporary}/copies.tar`;
     const settings = {

@@ -10,11 +10,13 @@ import type { File, Files } from "../files/port.ts";
 import { readUpTo, readWhole } from "../files/whole.ts";
 import { ENOENT } from "../uapi/errno.ts";
 import { UblkError } from "../uapi/error.ts";
-import { type Committed, readRun } from "./committed.ts";
+import type { Committed } from "./committed.ts";
+import { readRun } from "./state.ts";
 import { type Drain, VolumeEngine } from "./engine.ts";
 import { CHUNK_HEADER_BYTES, tableBytesOf } from "./format/chunk.ts";
 import { FormatError } from "./format/record.ts";
 import { HOLE } from "./format/place.ts";
+import type { Columns } from "./format/run.ts";
 import { VolumeCounters } from "./counters.ts";
 import type { SortedRuns } from "./map/block_map.ts";
 import { batchMemoryBytes } from "./journal/batch_layout.ts";
@@ -26,7 +28,7 @@ import { Maps } from "./maps.ts";
 import type { Owner } from "./owners.ts";
 import type { OpenChunk } from "./read/chunk_files.ts";
 import type { ChunkReads } from "./read/chunk_reads.ts";
-import { decodeAnyTable } from "./seal/chunks.ts";
+import { checkPieces, decodeAnyTable } from "./pack/any_table.ts";
 import { JournalSealer } from "./seal/journal.ts";
 import type { VolumeKey } from "./seal/volume_key.ts";
 import type { EngineSizes } from "./sizes.ts";
@@ -45,13 +47,22 @@ export function enterRun(maps: Maps, run: SortedRuns): void {
   }
 }
 
+/**
+ * Enters a run of which nothing is needed any more, and gives its memory back: twenty bytes for each
+ * extent would wait for a collection.
+ */
+export function useUpRun(maps: Maps, run: Columns): void {
+  enterRun(maps, run);
+  for (const { buffer } of [run.blocks, run.counts, run.places]) buffer.transfer(0);
+}
+
 /** The maps of what a volume has in its store. */
 export async function loadMaps(
   { store, names, manifest }: Pick<Committed, "store" | "names" | "manifest">,
 ): Promise<Maps> {
   const maps = new Maps(manifest.size / manifest.blockSize, manifest.blockSize);
   for (let nth = 0; nth < manifest.runs.length; nth++) {
-    enterRun(maps, await readRun(store, names, manifest, nth));
+    useUpRun(maps, await readRun(store, names, manifest, nth));
   }
   return maps;
 }
@@ -134,13 +145,10 @@ export interface AttachedEngine {
 export function attachEngine(parts: AttachParts): AttachedEngine {
   const { fdOf, allocate, identity, journal, maps, from, sizes, words } = parts;
   const { volume, size, blockSize } = identity;
-  const memory = allocate(size);
   const { end, start, sums, seals, batches } = recoverJournal({
     ...{ files: journal, volume, journal: identity.journal, blockSize, size, from, maps },
-    buffer: memory.bytes,
     ...{ words, key: parts.key },
   });
-  memory[Symbol.dispose]?.();
   const sealing = parts.key && seals &&
     { seals, sealer: new JournalSealer(parts.key, volume, identity.journal) };
   const memoryBytes = batchMemoryBytes(sizes.batchData, blockSize);
@@ -158,7 +166,7 @@ export function attachEngine(parts: AttachParts): AttachedEngine {
     failsWhenFull: parts.failsWhenFull,
     ...{ waitUs: parts.waitUs, isDurableInStore: parts.isDurableInStore },
     ...{ writesDurably: parts.writesDurably, lease: parts.lease },
-    report: parts.report,
+    ...{ report: parts.report, words },
   });
   return { engine, end, drainFrom: start, batches };
 }
@@ -175,13 +183,18 @@ export interface ChunkFilesParts {
   readonly pathOf: (name: string) => string;
   /** The data key; undefined for a volume that is not encrypted. */
   readonly key?: VolumeKey;
+  /** Bytes of a piece; 0 for a volume that does not compress. */
+  readonly piece: number;
 }
 
 /** Opens chunks that are files on this machine, and checks their tables. */
-export function chunkOpener({ files, fdOf, ownerOf, pathOf, key }: ChunkFilesParts): OpenChunk {
+export function chunkOpener(
+  { files, fdOf, ownerOf, pathOf, key, piece }: ChunkFilesParts,
+): OpenChunk {
   return (chunk) => {
     const { names, volume } = ownerOf(chunk);
-    const path = pathOf(names.chunk(chunk));
+    const name = names.chunk(chunk);
+    const path = pathOf(name);
     using stack = new DisposableStack();
     try {
       const file = stack.use(files.open(path));
@@ -189,9 +202,10 @@ export function chunkOpener({ files, fdOf, ownerOf, pathOf, key }: ChunkFilesPar
       readUpTo(file, header, 0);
       const bytes = new Uint8Array(tableBytesOf(header));
       readWhole(file, bytes, 0);
-      const { dataAt, sums, seals } = decodeAnyTable(bytes, volume, chunk, key);
+      const { dataAt, sums, seals, pieces } = decodeAnyTable(bytes, volume, chunk, key);
+      checkPieces(pieces, piece);
       stack.move();
-      return { file, fd: fdOf(file), dataAt, sums, seals };
+      return { name, file, fd: fdOf(file), dataAt, sums, seals, pieces };
     } catch (error) {
       if (errnoOfFile(error) === ENOENT) throw broken(path, "is missing, and the map names it");
       if (error instanceof FormatError) throw broken(path, error.message);

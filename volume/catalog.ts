@@ -14,9 +14,9 @@
  * @module
  */
 
-import type { Store, Version } from "../store/store.ts";
+import type { GetTerms, Store, Version } from "../store/store.ts";
 import { UblkError } from "../uapi/error.ts";
-import { decoded, notFound, readAnyHead } from "./committed.ts";
+import { decoded, notFound, readAnyHead } from "./state.ts";
 import { type Catalog, decodeCatalog, encodeCatalog } from "./format/catalog.ts";
 import type { ObjectNames } from "./names.ts";
 import type { Seam } from "./seam.ts";
@@ -25,8 +25,9 @@ import type { Seam } from "./seam.ts";
 export async function readCatalog(
   store: Store,
   names: ObjectNames,
+  terms?: GetTerms,
 ): Promise<{ readonly catalog: Catalog; readonly version: Version } | undefined> {
-  const found = await store.get(names.catalog);
+  const found = await store.get(names.catalog, terms);
   if (found === undefined) return undefined;
   const catalog = decoded(store, names.catalog, () => decodeCatalog(found.bytes));
   return { catalog, version: found.version };

@@ -82,7 +82,7 @@ function readBatches(parts: JournalParts): number {
   const room = new Uint8Array(size);
   const scan = scanJournal({
     ...{ files: opened, volume, journal, blockSize, size, from: endOf(manifest) },
-    ...{ buffer: new Uint8Array(size), words },
+    words,
   });
   for (const { header, bytes, position } of scan) {
     batches++;

@@ -123,8 +123,8 @@ Deno.test("checkVolume + a journal is read, and a flushed batch that is damaged 
     // As a process leaves it that is killed.
     const copy = `${at.folder}/copy`;
     await Deno.mkdir(`${copy}/v`, { recursive: true });
-    for await (const { name } of Deno.readDir(`${at.journal}/v`)) {
-      await Deno.copyFile(`${at.journal}/v/${name}`, `${copy}/v/${name}`);
+    for await (const { name, isFile } of Deno.readDir(`${at.journal}/v`)) {
+      if (isFile) await Deno.copyFile(`${at.journal}/v/${name}`, `${copy}/v/${name}`);
     }
     const sound = await checkVolume(store, "v", { journal: copy });
     assertEquals([sound.findings, sound.batches], [[], 10]);

@@ -21,12 +21,13 @@ import { exists, freeName, lostName, newHead, placeholder, putFirstHead } from "
 import type { Manifest } from "./format/manifest.ts";
 import { ObjectNames, referenceOf } from "./names.ts";
 import type { VolumeKeySource } from "./seal/key_source.ts";
-import { innerOf, keyOf } from "./seal/sealed_store.ts";
+import { innerOf, keyOf } from "./opened_store.ts";
 import { createKey, unlocked } from "./seal/unlock.ts";
 import { MACHINE, type Seam } from "./seam.ts";
 import { keepFor, stateOfReference } from "./snapshots.ts";
 import { type StoreLike, storeOf } from "./store_like.ts";
-import { waitForStore, type WaitForStoreOptions } from "./wait_for_store.ts";
+import { waitForReference } from "./wait_for_snapshot.ts";
+import type { WaitForStoreOptions } from "./wait_for_store.ts";
 
 /** How long a store that fails is asked again, in milliseconds. */
 const PATIENCE_MS = 30_000;
@@ -93,9 +94,7 @@ export async function cloneVolume(
   const opened = await patiently(() => unlocked(plain, reference.volume, key));
   const dataKey = keyOf(opened);
   stack.defer(() => dataKey?.[Symbol.dispose]());
-  if (journal !== undefined && reference.snapshot === undefined) {
-    await waitForStore(opened, reference.volume, { journal, files });
-  }
+  if (journal !== undefined) await waitForReference(opened, from, { journal, files });
   // Before anything is changed.
   const before = await patiently(() => stateOfReference(opened, reference));
   checkSize(clone, size, before.manifest);

@@ -9,7 +9,7 @@ import { copyVolume } from "./care/copy.ts";
 import { catalogOf } from "./catalog.ts";
 import { checkVolume } from "./check.ts";
 import { cloneVolume } from "./clone.ts";
-import { stateOf } from "./committed.ts";
+import { stateOf } from "./state.ts";
 import { flattenVolume } from "./flatten.ts";
 import { listVolumes, removeVolume, volumeInfo } from "./list.ts";
 import { ObjectNames } from "./names.ts";

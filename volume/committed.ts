@@ -1,5 +1,5 @@
 /**
- * A volume as its store has it: its head, the manifest that counts, and how both are replaced.
+ * The hold on a volume: how its head, and the manifest that counts, are replaced.
  *
  * Objects are written once, in an order in which each only names what is durable already:
  *
@@ -16,131 +16,13 @@
 
 import type { Store, Version } from "../store/store.ts";
 import { assert, isUblkError, UblkError } from "../uapi/error.ts";
-import { decodeHead, encodeHead, type Head } from "./format/head.ts";
-import { decodeManifest, encodeManifest, type Manifest } from "./format/manifest.ts";
-import { FormatError, NO_UUID, SealedError, sumOfObject } from "./format/record.ts";
-import { decodeRun, type Extents } from "./format/run.ts";
-import { ObjectNames } from "./names.ts";
-import { ownerOfRun } from "./owners.ts";
+import { encodeHead, type Head } from "./format/head.ts";
+import { encodeManifest, type Manifest } from "./format/manifest.ts";
+import { NO_UUID } from "./format/record.ts";
 import { Lease } from "./lease.ts";
+import { ObjectNames } from "./names.ts";
 import type { Seam } from "./seam.ts";
-
-/** A head and its version. */
-export interface VersionedHead {
-  /** The head. */
-  readonly head: Head;
-  /** Its version in the store. */
-  readonly version: Version;
-}
-
-/** Reads a volume's head; undefined if there is no such volume, or it is still being made. */
-export async function readHead(
-  store: Store,
-  names: ObjectNames,
-): Promise<VersionedHead | undefined> {
-  const found = await readAnyHead(store, names);
-  return found?.head.beingMade ? undefined : found;
-}
-
-/** Reads the head of a name, also of a clone that is still being made, or never came to be. */
-export async function readAnyHead(
-  store: Store,
-  names: ObjectNames,
-): Promise<VersionedHead | undefined> {
-  const found = await store.get(names.head);
-  if (found === undefined) return undefined;
-  return {
-    head: decoded(store, names.head, () => decodeHead(found.bytes)),
-    version: found.version,
-  };
-}
-
-/** The name of a manifest of a volume, as its head and its catalog have it. */
-export type ManifestName = Pick<Head, "volume" | "manifest" | "manifestSum">;
-
-/** Reads the manifest that a head or a catalog names. */
-export async function readManifest(
-  store: Store,
-  names: ObjectNames,
-  head: ManifestName,
-): Promise<Manifest> {
-  const name = names.manifest(head.manifest);
-  const found = await store.get(name);
-  if (found === undefined) throw damaged(store, name, "is missing, and is needed");
-  const manifest = decoded(store, name, () => decodeManifest(found.bytes, head.volume));
-  if (manifest.sum !== head.manifestSum || manifest.number !== head.manifest) {
-    throw damaged(store, name, "is not the one that is needed");
-  }
-  return manifest;
-}
-
-/** The state of a volume that is there. @throws {UblkError} `VOLUME_NOT_FOUND`, `VOLUME_DAMAGED` */
-export async function stateOf(
-  store: Store,
-  names: ObjectNames,
-): Promise<VersionedHead & { readonly manifest: Manifest }> {
-  for (;;) {
-    const found = await readHead(store, names);
-    if (found === undefined) throw notFound(store, names.volume);
-    try {
-      return { ...found, manifest: await readManifest(store, names, found.head) };
-    } catch (error) {
-      if (!(error instanceof UblkError) || error.code !== "VOLUME_DAMAGED") throw error;
-      // Whoever has the volume attached may have committed, and deleted what is not needed any more.
-      const now = await readHead(store, names);
-      if (now?.head.manifest === found.head.manifest) throw error;
-    }
-  }
-}
-
-/** Reads a run that a manifest names. */
-export async function readRun(
-  store: Store,
-  names: ObjectNames,
-  manifest: Manifest,
-  nth: number,
-): Promise<Extents> {
-  const { number, entries, sum } = manifest.runs[nth];
-  const owner = ownerOfRun(names, manifest, number);
-  const name = owner.names.run(number);
-  const found = await store.get(name);
-  if (found === undefined) throw damaged(store, name, "is missing, and the manifest names it");
-  const extents = decoded(store, name, () => decodeRun(found.bytes, owner.volume, number));
-  const isNamed = extents.length === entries && sumOfObject(found.bytes) === sum;
-  if (!isNamed) throw damaged(store, name, "is not the one that the manifest names");
-  return extents;
-}
-
-/** Reads an object, and says which one it was if it is not what it should be. */
-export function decoded<T>(store: Store, name: string, decode: () => T): T {
-  try {
-    return decode();
-  } catch (error) {
-    if (error instanceof SealedError) throw locked(store, name, error);
-    if (error instanceof FormatError) throw damaged(store, name, `: ${error.message}`, error);
-    throw error;
-  }
-}
-
-/** The error of an object that is encrypted, where there is no key. */
-function locked(store: Store, name: string, cause: SealedError): UblkError {
-  return new UblkError("VOLUME_KEY", {
-    operation: `${store.url} ${name}`,
-    reason: cause.message,
-    hint: "give the volume's key: --key-file or --passphrase-file",
-    cause,
-  });
-}
-
-/** The error of an object that is not what it should be. */
-export function damaged(store: Store, name: string, how: string, cause?: unknown): UblkError {
-  return new UblkError("VOLUME_DAMAGED", {
-    operation: `${store.url} ${name}`,
-    reason: how.replace(/^: /, ""),
-    hint: "bring the object back from a copy of the store",
-    cause,
-  });
-}
+import { areEqual, readHead, stateOf, type VersionedHead } from "./state.ts";
 
 /** The error of a volume that somebody else has attached since. */
 export function fenced(store: Store, name: string, head: Head | undefined): UblkError {
@@ -154,11 +36,6 @@ export function fenced(store: Store, name: string, head: Head | undefined): Ublk
     reason: who,
     hint: "this server has stopped; its journal is left as it is",
   });
-}
-
-/** Whether two objects are the same. */
-export function areEqual(left: Uint8Array, right: Uint8Array): boolean {
-  return left.length === right.length && left.every((byte, at) => byte === right[at]);
 }
 
 /**
@@ -285,9 +162,11 @@ export class Committed {
       } catch (error) {
         const isLost = isUblkError(error) && error.code === "VOLUME_FENCED";
         if (!isLost || attempt === CLAIM_ATTEMPTS) throw error;
-        // Whoever has it has committed, or renewed his lease. That is no reason to stay away.
+        // Whoever has it has committed, or renewed his lease. That is no reason to stay away. Nor is an
+        // earlier attempt of ours that came late: nobody else has the journal that was decided on.
         const { head } = await stateOf(store, names);
-        if (head.epoch !== found.head.epoch) throw error;
+        const isOurs = head.journal !== NO_UUID && head.journal === journal;
+        if (head.epoch !== found.head.epoch && !isOurs) throw error;
       }
     }
   }
@@ -439,13 +318,4 @@ export class Committed {
     this.#version = version;
     this.#tried.clear();
   }
-}
-
-/** The error of a volume that is not there. */
-export function notFound(store: Store, name: string): UblkError {
-  return new UblkError("VOLUME_NOT_FOUND", {
-    operation: `volume ${name}`,
-    reason: `${store.url} has no volume of that name`,
-    hint: "ublk-volume create makes one, and ublk-volume ls lists them",
-  });
 }

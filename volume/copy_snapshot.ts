@@ -5,8 +5,8 @@
  */
 
 import { retried } from "../store/retry.ts";
-import { changeCatalog, checkNotRemoved } from "./catalog.ts";
-import { notFound, readHead } from "./committed.ts";
+import { catalogOf, changeCatalog, checkNotRemoved } from "./catalog.ts";
+import { notFound, readHead } from "./state.ts";
 import { checkedSnapshotName, ObjectNames } from "./names.ts";
 import { MACHINE } from "./seam.ts";
 import { noSnapshot, type RemoveSnapshotOptions, snapshotExists, snapshotIn } from "./snapshots.ts";
@@ -45,4 +45,25 @@ export async function copySnapshot(
       const copy = { ...source, name: as, id, time: seam.now() };
       return { ...catalog, entries: [...catalog.entries, copy] };
     }), { withinMs: patienceMs });
+}
+
+/**
+ * Whether two snapshots of a volume are of one state, as a snapshot and its copy are.
+ *
+ * @throws {UblkError} `VOLUME_NOT_FOUND` if there is no such volume.
+ */
+export async function isCopy(
+  store: StoreLike,
+  name: string,
+  snapshot: string,
+  other: string,
+): Promise<boolean> {
+  await using stack = new AsyncDisposableStack();
+  const opened = await storeOf(store, stack);
+  const names = new ObjectNames(name);
+  const found = await readHead(opened, names);
+  if (found === undefined) throw notFound(opened, name);
+  const catalog = await catalogOf(opened, names, found.head.volume);
+  const manifestOf = (of: string) => snapshotIn(catalog, of)?.manifest;
+  return manifestOf(snapshot) !== undefined && manifestOf(snapshot) === manifestOf(other);
 }

@@ -38,6 +38,7 @@ export type VolumeCounter =
   | "commits"
   | "storeFailures"
   | "chunkWrittenBytes"
+  | "chunkPlainBytes"
   | "movedBytes"
   | "mapWrittenBytes"
   | "manifestWrittenBytes"
@@ -46,6 +47,7 @@ export type VolumeCounter =
   // Of all of it:
   | "journalAmplification"
   | "storeAmplification"
+  | "compression"
   | "cacheHits";
 
 const TABLE: Readonly<Record<VolumeCounter, Omit<CounterRow, "name">>> = {
@@ -141,6 +143,10 @@ const TABLE: Readonly<Record<VolumeCounter, Omit<CounterRow, "name">>> = {
     ...{ label: "put into chunks", kind: "counter", unit: "bytes" },
     help: "Bytes of chunks put into the store.",
   },
+  chunkPlainBytes: {
+    ...{ label: "plain chunks", kind: "counter", unit: "bytes" },
+    help: "Bytes of these chunks before they were compressed.",
+  },
   movedBytes: {
     ...{ label: "moved", kind: "counter", unit: "bytes" },
     help: "Data that was moved from sparse chunks to new ones, so that they could go.",
@@ -171,6 +177,10 @@ const TABLE: Readonly<Record<VolumeCounter, Omit<CounterRow, "name">>> = {
     of: ["chunkWrittenBytes", "mapWrittenBytes", "manifestWrittenBytes"],
     per: ["writtenBytes"],
     help: "Bytes put into the store for each byte of data written.",
+  },
+  compression: {
+    ...{ label: "compression", kind: "ratio", of: ["chunkPlainBytes"], per: ["chunkWrittenBytes"] },
+    help: "Bytes of chunks before they were compressed for each byte put into the store.",
   },
   cacheHits: {
     ...{ label: "cache hits", kind: "ratio", brief: "hits" },

@@ -10,7 +10,7 @@ import { StoreError, type StoreTerms, type Version } from "../store/store.ts";
 import { inFolder } from "../tests/volumes/folders.ts";
 import { UblkError } from "../uapi/error.ts";
 import { VOLUME_COUNTERS } from "./counters.ts";
-import { readHead, readManifest } from "./committed.ts";
+import { readHead, readManifest } from "./state.ts";
 import { SEGMENT_HEADER_BYTES } from "./format/journal_layout.ts";
 import { ObjectNames } from "./names.ts";
 import { MACHINE, type Seam } from "./seam.ts";

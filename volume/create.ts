@@ -7,13 +7,14 @@
 import type { Store, Version } from "../store/store.ts";
 import { UblkError } from "../uapi/error.ts";
 import { readCatalog } from "./catalog.ts";
-import { type ManifestName, putManifest, readAnyHead } from "./committed.ts";
+import { putManifest } from "./committed.ts";
+import { type ManifestName, readAnyHead } from "./state.ts";
 import type { FirstNumbers } from "./format/catalog.ts";
 import { encodeHead, type Head } from "./format/head.ts";
 import { NO_UUID } from "./format/record.ts";
 import { ObjectNames } from "./names.ts";
-import type { VolumeKeySource } from "./seal/key_source.ts";
-import { keyOf } from "./seal/sealed_store.ts";
+import { keyOf } from "./opened_store.ts";
+import { readKey, type VolumeKeySource } from "./seal/key_source.ts";
 import { createKey } from "./seal/unlock.ts";
 import type { Seam } from "./seam.ts";
 import { collectRemoved, unlessLocked } from "./space/removed.ts";
@@ -26,6 +27,8 @@ export interface VolumeShape {
   readonly blockSize: number;
   /** Most bytes of a chunk object. */
   readonly chunkSize: number;
+  /** How data is compressed. @default Not at all */
+  readonly compression?: "zstd";
 }
 
 /**
@@ -45,6 +48,8 @@ export async function createVolume(
   key?: VolumeKeySource,
 ): Promise<Head> {
   const names = new ObjectNames(name);
+  // Before anything is there.
+  if (key !== undefined) readKey(key).bytes.fill(0);
   await plain.verify?.();
   const volume = seam.uuid();
   const time = seam.now();

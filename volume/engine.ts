@@ -54,7 +54,10 @@ export interface Commit {
 
 /** The engine's view of the drain. */
 export interface Drain {
-  /** Tells what the journal has. Called after each batch; cheap. */
+  /**
+   * Tells what the journal has. Called for each batch of the journal, before its requests are answered;
+   * cheap.
+   */
   published(position: number, sequence: number, written: number): void;
   /** The journal is full: drain now. */
   hurry(): void;
@@ -74,6 +77,8 @@ export interface Drain {
   readonly looks?: number;
   /** Nothing will be drained any more, so writing must end. It has said why. */
   readonly hasFailed?: boolean;
+  /** Nothing is written to the journal any more, because that or a sync has failed. */
+  journalFailed?(): void;
   /** On another thread: a line for the log that waits, if one does. Asked for after a wake-up. */
   report?(): string | undefined;
   /** An eventfd that is signalled when a commit, a failure or a line waits. */
@@ -147,6 +152,8 @@ export interface EngineParts {
    * @default One that never ends
    */
   readonly lease?: Pick<Lease, "isHeld">;
+  /** The journal in words, for errors. */
+  readonly words: string;
   /** Takes a line for the log. */
   readonly report: (words: string) => void;
 }
@@ -178,7 +185,6 @@ export class VolumeEngine implements Engine {
   #quiet = 0;
   /** The reads are waited for that are older than so many; undefined if none are. */
   #quieting: number | undefined = undefined;
-  #published = -1;
   /** Size of the disk. */
   #bytes: number;
 
@@ -201,7 +207,7 @@ export class VolumeEngine implements Engine {
     );
     const reader = new Reader({
       ...{ blockSize, fds, sums, maps, batches, requests },
-      ...{ segmentSize: identity.size, seals: sealing?.seals },
+      ...{ segmentSize: identity.size, seals: sealing?.seals, words: this.#parts.words },
       pieces: this.#parts.pieces ?? MAX_PIECES,
       chunks: this.#parts.chunks,
       counters,
@@ -212,8 +218,14 @@ export class VolumeEngine implements Engine {
       end: this.#parts.end,
       trimmed: stored.position,
       onAppend: (batch) => this.#enter(batch),
-      onFailure: this.#parts.report,
+      onCompleted: () => this.#publish(),
+      onFailure: (words) => {
+        this.#parts.drain.journalFailed?.();
+        this.#parts.report(words);
+      },
+      report: this.#parts.report,
       isRead: (file) => reader.isRead(file),
+      mayClose: (used) => this.#pressure.mayClose(used),
       isDurableInStore: this.#parts.isDurableInStore ?? false,
       writesDurably: this.#parts.writesDurably ?? false,
       lease: this.#parts.lease ?? { isHeld: true },
@@ -257,7 +269,8 @@ export class VolumeEngine implements Engine {
     if (!isWrite || this.#writer.failure !== 0) {
       return this.#requests.answer(request, -EIO);
     }
-    if (this.#waiting.length > 0 || !this.#append(request)) this.#waiting.push(request);
+    const mustWait = this.#waiting.length > 0 || this.#writer.lacksSpace;
+    if (mustWait || !this.#append(request)) this.#waiting.push(request);
   }
 
   #flush(request: number): void {
@@ -332,40 +345,67 @@ export class VolumeEngine implements Engine {
     this.#takeOver();
     this.#tellQuiet();
     this.#parts.chunks.batchEnd?.();
-    writer.batchEnd(!writer.isCollecting || this.#pressure.mayClose(writer.used));
+    writer.batchEnd();
     this.#letIn();
     if (writer.lacksStore) this.#parts.drain.hurry();
-    if (writer.completedPosition !== this.#published) {
-      this.#published = writer.completedPosition;
-      const { completedSequence, completedWritten } = writer;
-      const { drain } = this.#parts;
-      this.#lag.published(this.#published, completedWritten, drain.looks ?? 0);
-      drain.published(this.#published, completedSequence, completedWritten);
-    }
     const { chunks, counters } = this.#parts;
     counters.set(AT.journalBytes, writer.usedBytes);
     counters.set(AT.openChunks, chunks.open ?? 0);
+  }
+
+  /**
+   * Tells the drain what the journal has, before a request is answered for it. That was once done at the
+   * end of the loop's batch. An engine that threw before that had answered writes of which the drain
+   * never learned: a close left the volume in order without them.
+   */
+  #publish(): void {
+    const { completedPosition, completedSequence, completedWritten } = this.#writer;
+    const { drain } = this.#parts;
+    this.#lag.published(completedPosition, completedWritten, drain.looks ?? 0);
+    drain.published(completedPosition, completedSequence, completedWritten);
   }
 
   /** Lets requests in that wait for room in the journal. */
   #letIn(): void {
     const { drain, failsWhenFull } = this.#parts;
     const waited = this.#waiting.length > 0;
+    if (this.#writer.lacksSpace) return this.#askForSpace();
     while (this.#waiting.length > 0) {
       const request = this.#waiting.first;
       if (this.#writer.failure !== 0) this.#requests.answer(request, this.#writer.failure);
       else if (!this.#append(request)) break;
       this.#waiting.shift();
     }
-    if (waited) this.#writer.batchEnd(true);
+    if (waited) this.#writer.batchEnd();
     const isFull = this.#writer.isFull && this.#writer.failure === 0;
     const isOverdue = this.#pressure.isOverdue(isFull);
     if (!isFull) return;
     drain.hurry();
-    if (!failsWhenFull && !isOverdue) return;
+    if (!failsWhenFull && !isOverdue) return this.#refuseOverdue();
     // Those that wait in the batch too: nobody knows for how long.
     this.#writer.refuse(-ENOSPC);
+    this.#refuseWaiting();
+  }
+
+  /** The journal's disk was full. Whoever wants to write finds out whether it still is. */
+  #askForSpace(): void {
+    if (this.#writer.wasRefused) this.#refuseWaiting();
+    this.#writer.wasRefused = false;
+    if (this.#waiting.length > 0) this.#writer.writeAgain();
+  }
+
+  #refuseWaiting(): void {
     while (this.#waiting.length > 0) this.#requests.answer(this.#waiting.shift(), -ENOSPC);
+  }
+
+  /** Now and then there is room, but for some it comes too late. */
+  #refuseOverdue(): void {
+    const { nowUs } = this.#pressure;
+    const { waitUs = Infinity } = this.#parts;
+    this.#waiting.time(nowUs);
+    while (this.#waiting.length > 0 && nowUs - this.#waiting.since >= waitUs) {
+      this.#requests.answer(this.#waiting.shift(), -ENOSPC);
+    }
   }
 
   /** Moves what a commit has made durable from one map to the other, a part at a time. */
@@ -427,10 +467,24 @@ export class VolumeEngine implements Engine {
     this.#parts.chunks[Symbol.dispose]();
   }
 
-  giveUp(): void {
-    this.#parts.chunks.giveUp?.();
-    // The drain, or whoever has lost patience with this engine, has said why.
-    this.#writer.fail(-EIO);
-    while (this.#waiting.length > 0) this.#requests.answer(this.#waiting.shift(), -EIO);
+  /**
+   * @param isOverdue What only waits is answered, for the store, for room or for the lease, and the
+   *   journal goes on: it once failed for good because of one read that waited for the store. Undefined
+   *   if nothing may be written any more.
+   */
+  giveUp(isOverdue?: (request: number) => boolean): void {
+    this.#parts.chunks.giveUp?.(isOverdue);
+    const result = this.#writer.isFull && isOverdue !== undefined ? -ENOSPC : -EIO;
+    let drops = false;
+    // Without it, the drain, or whoever has lost patience with this engine, has said why.
+    if (isOverdue === undefined) this.#writer.fail(-EIO);
+    else drops = this.#writer.giveUp(isOverdue, result);
+    while (this.#waiting.length > 0) {
+      const { first } = this.#waiting;
+      const isIncomplete = drops && this.#requests.done[first] > 0;
+      // Those behind it are younger.
+      if (isOverdue?.(first) === false && !isIncomplete) return;
+      this.#requests.answer(this.#waiting.shift(), result);
+    }
   }
 }

@@ -8,15 +8,18 @@ import type { Store } from "../store/store.ts";
 import { UblkError } from "../uapi/error.ts";
 import { enterRun, loadMaps } from "./attach.ts";
 import { catalogOf, changeCatalog } from "./catalog.ts";
-import { areEqual, briefClaim, Committed, readManifest } from "./committed.ts";
+import { briefClaim, Committed } from "./committed.ts";
+import { areEqual, readManifest } from "./state.ts";
 import { VolumeCounters } from "./counters.ts";
 import { ChunkAdder } from "./drain/add.ts";
+import { levelOf } from "./drain/merge.ts";
 import type { RunEntry } from "./format/manifest.ts";
 import { chunkOf } from "./format/place.ts";
 import { NO_UUID } from "./format/record.ts";
-import { encodeRun, Extents } from "./format/run.ts";
+import { Extents } from "./format/run.ts";
 import type { BlockMap } from "./map/block_map.ts";
 import type { ObjectNames } from "./names.ts";
+import { encodeRunFor } from "./opened_store.ts";
 import { isOwnChunk, sharedAncestors } from "./owners.ts";
 import { MACHINE, type Seam } from "./seam.ts";
 import { collectGarbage } from "./space/collect.ts";
@@ -27,8 +30,6 @@ import type { TransferProgress } from "./transfer.ts";
 
 /** Bytes of data of one commit, or of one chunk if that is more. */
 const PORTION_BYTES = 64 << 20;
-/** How many runs of a level are one of the next. */
-const RUNS_PER_LEVEL = 8;
 
 /** Options of {@linkcode flattenVolume}. */
 export interface FlattenOptions {
@@ -178,15 +179,14 @@ async function wholeMap(
   const entries = extents.length;
   if (entries === 0) return { runs: [], nextRun: manifest.nextRun };
   for (let number = manifest.nextRun;; number++) {
-    const { bytes, sum } = encodeRun(manifest.volume, number, extents);
+    const { bytes, sum } = encodeRunFor(store, manifest.volume, number, extents);
     const name = names.run(number);
     if (await store.putIfAbsent(name, bytes) === undefined) {
       const found = await store.get(name);
       if (found === undefined || !areEqual(found.bytes, bytes)) continue;
     }
-    const level = Math.ceil(Math.log(entries + 1) / Math.log(RUNS_PER_LEVEL));
     return {
-      runs: [{ number, entries, level, bytes: bytes.length, sum }],
+      runs: [{ number, entries, level: levelOf(entries), bytes: bytes.length, sum }],
       nextRun: number + 1,
     };
   }

@@ -14,6 +14,7 @@ import type { Store } from "../store/store.ts";
 import { flipIn } from "../tests/volumes/flips.ts";
 import { isUblkError, UblkError } from "../uapi/error.ts";
 import { openAllOfLibc } from "../uring/libc.ts";
+import type { Compression } from "./format/compression.ts";
 import { checkVolume } from "./check.ts";
 import { openCipher } from "./seal/gcm.ts";
 import { unlocked } from "./seal/unlock.ts";
@@ -37,8 +38,18 @@ const NEWER = [[10, 20], [11, 21], [12, 22]];
 
 type Key = Uint8Array<ArrayBuffer> | undefined;
 
+/** How objects lie in the store. */
+const FORMS = KEYS.flatMap((key) =>
+  (["none", "zstd"] as const).map((compress) => ({
+    ...{ key, compress },
+    words: `${key === undefined ? "plain" : "encrypted"}${
+      compress === "zstd" ? ", compressed" : ""
+    }`,
+  }))
+);
+
 /** A machine with a volume that has two chunks' worth of frames, and a journal of three batches. */
-async function made(key: Key): Promise<CrashableMachine> {
+async function made(key: Key, compress: Compression = "none"): Promise<CrashableMachine> {
   const machine = new CrashableMachine(1);
   const files = new CrashableProcess(machine);
   const store = await DirectoryStore.open("/store", { files, create: true });
@@ -47,7 +58,7 @@ async function made(key: Key): Promise<CrashableMachine> {
     size: BLOCKS * BLOCK,
     blockSize: BLOCK,
     chunkSize: "64K",
-    key,
+    ...{ key, compress },
   });
   const sizes = { batchData: 16 << 10, batches: 3, openChunks: 4 };
   const options = { store, files, sizes, journal: "/journal", journalSize: "256K", key };
@@ -121,25 +132,49 @@ async function readAll(store: Store, files: CrashableProcess, key: Key): Promise
   }
 }
 
+/** Whoever reads a damaged block is told the object and the byte, with a cache and without one. */
+async function saysWhere(
+  machine: CrashableMachine,
+  key: Key,
+  dataAt: number,
+  where = ": the block at byte ",
+): Promise<void> {
+  await flipEach(machine, `/store/${CHUNKS}`, [dataAt + 1], async (store, files) => {
+    new CrashableProcess(machine).makeFolder("/cache");
+    for (const cached of [{}, { cache: "1M", cacheDir: "/cache" }]) {
+      const lines: string[] = [];
+      const report = (line: string) => void lines.push(line);
+      const options = { store, files, readOnly: true, key, report, ...cached };
+      await using volume = await Volume.open("v", options);
+      await assertRejects(() => volume.read(new Uint8Array(BLOCK), BLOCK), UblkError);
+      await Promise.resolve();
+      const hasCache = "cache" in cached;
+      const [line] = lines;
+      assert(line?.startsWith(CHUNKS), line);
+      assertMatch(line, hasCache ? / from \d+ on| at offset \d+/ : new RegExp(`${where}${dataAt}`));
+    }
+  });
+}
+
 function* range(from: number, to: number): Generator<number> {
   for (let at = from; at < to; at++) yield at;
 }
 
-for (const key of KEYS) {
-  const kind = key === undefined ? "plain" : "encrypted";
-  Deno.test(`a flipped bit + ${kind}, any byte of head, manifest, run and chunk table is found and named`, async () => {
-    const machine = await made(key);
+for (const { key, compress, words } of FORMS) {
+  Deno.test(`a flipped bit + ${words}, any byte of head, manifest, run and chunk table is found and named`, async () => {
+    const machine = await made(key, compress);
     const head = bytesOf(contentsOf(machine, "/store/v/head"));
     const number = new DataView(head.buffer).getBigUint64(56, true).toString(16).padStart(16, "0");
     const chunk = bytesOf(contentsOf(machine, `/store/${CHUNKS}`));
     const dataAt = new DataView(chunk.buffer).getUint32(76, true);
     const objects: [string, number][] = [
-      ["v/head", head.length],
-      ["v/catalog", Infinity],
       [`v/manifests/${number}`, Infinity],
-      [RUN, Infinity],
       [CHUNKS, dataAt],
     ];
+    // No other object is compressed, or says that others are.
+    if (compress === "none") {
+      objects.push(["v/head", head.length], ["v/catalog", Infinity], [RUN, Infinity]);
+    }
     for (const [object, most] of objects) {
       const { bytes } = contentsOf(machine, `/store/${object}`);
       let last = Math.min(bytes, most);
@@ -154,11 +189,24 @@ for (const key of KEYS) {
     }
   });
 
-  Deno.test(`a flipped bit + ${kind}, a chunk's data is found with its offset, and reads as EIO`, async () => {
-    const machine = await made(key);
+  Deno.test(`a flipped bit + ${words}, a chunk's data is found with its offset, and reads as EIO`, async () => {
+    const machine = await made(key, compress);
     const chunk = bytesOf(contentsOf(machine, `/store/${CHUNKS}`));
     const dataAt = new DataView(chunk.buffer).getUint32(76, true);
+    if (compress === "zstd") {
+      assert(chunk.length < dataAt + BLOCK);
+      // A piece is there as a whole, or not at all; the offsets are those of the plain form.
+      const blocks = [0, 1, 2].map((nth) => [CHUNKS, 4096 + nth * BLOCK]);
+      const data = range(dataAt, chunk.length);
+      await saysWhere(machine, key, dataAt, `: the ${chunk.length - dataAt} bytes at offset `);
+      return await flipEach(machine, `/store/${CHUNKS}`, data, async (store, files) => {
+        const { findings } = await checkVolume(await unlocked(store, "v", key), "v", { files });
+        assertEquals(findings.map((finding) => [finding.object, finding.offset]), blocks);
+        await readAll(store, files, key);
+      });
+    }
     assertEquals(chunk.length, dataAt + 3 * BLOCK);
+    await saysWhere(machine, key, dataAt);
     const offsets = [0, 1, BLOCK - 1, BLOCK, 2 * BLOCK + 100, 3 * BLOCK - 1].map((at) =>
       dataAt + at
     );
@@ -169,7 +217,10 @@ for (const key of KEYS) {
       await readAll(store, files, key);
     });
   });
+}
 
+for (const key of KEYS) {
+  const kind = key === undefined ? "plain" : "encrypted";
   Deno.test(`a flipped bit + ${kind}, any byte of a journal that was flushed is found and named`, async () => {
     const machine = await made(key);
     const folder = "/journal/v";
@@ -204,6 +255,20 @@ for (const key of KEYS) {
     const data = second + 4096;
     await flipEach(machine, file, [data, data + 100, data + BLOCK - 1], check(there));
     await flipEach(machine, file, [first + 4096], check(new RegExp(`after byte ${first} of`)));
+    // Of a volume that is open, the read says where.
+    const files = new CrashableProcess(machine);
+    await using store = await DirectoryStore.open("/store", { files });
+    const lines: string[] = [];
+    const report = (line: string) => void lines.push(line);
+    const volume = await Volume.open("v", {
+      ...{ store, files, journal: "/journal", readOnly: true, key, report },
+    });
+    flipIn(contentsOf(machine, file), data, 1);
+    await assertRejects(() => volume.read(new Uint8Array(BLOCK), NEWER[1][0] * BLOCK), UblkError);
+    flipIn(contentsOf(machine, file), data, 1);
+    await volume.close();
+    const place = `the block at byte ${data} of journal-0000`;
+    assertEquals(lines, [`journal ${folder}: ${place} has a wrong checksum`]);
     // Nothing says that the last batch was durable: it passes for one that was torn, as it must after a
     // power cut. It is not returned.
     await flipEach(machine, file, [last, last + 4096], async (store, files) => {

@@ -6,15 +6,16 @@
 
 import type { Files } from "../files/port.ts";
 import { realFiles } from "../files/real.ts";
-import { readHead } from "./committed.ts";
-import { readIdentity } from "./journal/identity.ts";
+import { catalogOf } from "./catalog.ts";
+import { readHead } from "./state.ts";
+import { mayBeOf, readIdentity } from "./journal/identity.ts";
 import { lockJournal, removeJournal } from "./list.ts";
 import { ObjectNames } from "./names.ts";
 import { type StoreLike, storeOf } from "./store_like.ts";
 
 /**
  * Removes the journal of a volume that was left in order, was taken by somebody else, or is gone. One
- * that has something which the store lacks stays.
+ * that has something which the store lacks stays, and so does one of another copy of the volume.
  *
  * @param journal The folder of journals.
  * @returns Whether there is no journal any more.
@@ -33,8 +34,13 @@ export async function forgetJournal(
   lockJournal(files, folder, stack);
   const identity = readIdentity(files, folder);
   // A journal gets its name in the head before anything is written to it, and under the lock.
-  const head = (await readHead(opened, new ObjectNames(name)))?.head;
-  if (identity !== undefined && head?.journal === identity.journal) return false;
+  const names = new ObjectNames(name);
+  const head = (await readHead(opened, names, { settled: true }))?.head;
+  if (identity !== undefined && head?.volume === identity.volume) {
+    const { copy } = await catalogOf(opened, names, head.volume);
+    const isNeeded = head.journal === identity.journal || !mayBeOf(identity, { ...head, copy });
+    if (isNeeded) return false;
+  }
   removeJournal(files, folder, undefined);
   return true;
 }

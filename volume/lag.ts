@@ -70,7 +70,7 @@ export class Lag {
   }
 
   /**
-   * The journal has everything before a position. Called after each batch.
+   * The journal has everything before a position. Called for each batch of the journal.
    *
    * @param looks How often the drain has looked how far it may go.
    */

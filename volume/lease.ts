@@ -66,7 +66,12 @@ export class Lease {
 
   /** Whether FLUSHes may be answered. */
   get isHeld(): boolean {
-    return this.ms === 0 || this.#elapsed() < this.#sentAt[0] + this.ms * WRITERS_PART;
+    return this.ms === 0 || this.#elapsed() < this.endsAt;
+  }
+
+  /** When it ends, by its clock: from then on no FLUSH is answered. One that never ends has no such time. */
+  get endsAt(): number {
+    return this.#sentAt[0] + this.ms * WRITERS_PART;
   }
 
   /** The time until it should be renewed, in milliseconds: none is left if 0 or less. */

@@ -40,6 +40,8 @@ export class LeaseKeeper {
   #underWay: Promise<void> = Promise.resolve();
   /** The next renewal may come so much before it is due, in milliseconds. */
   #earlyMs = 0;
+  /** The end of the lease, as far as it is known here. */
+  #endsAt = 0;
   #isStopped = false;
   #hasTold = false;
 
@@ -54,6 +56,7 @@ export class LeaseKeeper {
     const { lease, random = Math.random } = this.#parts;
     if (lease.ms === 0) return;
     const { dueMs } = lease;
+    this.#endsAt = lease.endsAt;
     const firstMs = dueMs * random();
     this.#earlyMs = dueMs - firstMs;
     this.#wait(firstMs);
@@ -74,19 +77,17 @@ export class LeaseKeeper {
   }
 
   async #look(): Promise<void> {
-    const { committed, lease, regained, lost, report } = this.#parts;
+    const { committed, lease, lost, report } = this.#parts;
     // A commit may have renewed it.
     if (lease.dueMs > this.#earlyMs) {
-      this.#tellRegained();
+      this.#renewed();
       return this.#wait(lease.dueMs);
     }
-    const wasHeld = lease.isHeld;
     try {
       await committed.renew();
       this.#earlyMs = 0;
       this.#backoff.succeeded();
-      if (!wasHeld) regained();
-      this.#tellRegained();
+      this.#renewed();
       this.#wait(lease.dueMs);
     } catch (error) {
       if (!mayPass(error)) return lost(error);
@@ -98,7 +99,14 @@ export class LeaseKeeper {
     }
   }
 
-  #tellRegained(): void {
+  /** It has another end. It may have run out at any moment before, while it was being renewed too. */
+  #renewed(): void {
+    const { lease, regained } = this.#parts;
+    const hasRunOut = lease.now() >= this.#endsAt;
+    this.#endsAt = lease.endsAt;
+    // An answer that comes late renews nothing.
+    if (!lease.isHeld) return;
+    if (hasRunOut) regained();
     if (!this.#hasTold) return;
     this.#hasTold = false;
     this.#parts.report("the lease is renewed, and FLUSHes are answered again");

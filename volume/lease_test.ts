@@ -9,7 +9,8 @@ import { MemoryStore } from "../store/memory.ts";
 import { StoreError } from "../store/store.ts";
 import { inFolder } from "../tests/volumes/folders.ts";
 import { isUblkError, UblkError } from "../uapi/error.ts";
-import { briefClaim, Committed, readHead } from "./committed.ts";
+import { briefClaim, Committed } from "./committed.ts";
+import { readHead } from "./state.ts";
 import { createVolume } from "./create.ts";
 import { NO_UUID } from "./format/record.ts";
 import { checkedLease, Lease } from "./lease.ts";
@@ -233,6 +234,57 @@ Deno.test("a keeper tries again, says once that no FLUSH is answered, and when t
     "the lease is renewed, and FLUSHes are answered again",
   ]);
   assertEquals(timers.at(-1)!.ms, 500);
+});
+
+Deno.test("a keeper tells of a lease that ran out while it was renewed: a FLUSH may wait since then", async () => {
+  const held = await heldVolume(1600);
+  const { keeper, told, fire } = keeperOf(held);
+  keeper.start();
+  held.clock.now = 600;
+  await fire();
+  assertEquals(told, [], "it was held all the time");
+  held.clock.now = 2000;
+  // It runs out once the head has been sent.
+  held.calls.before = () => {
+    assert(held.lease.isHeld);
+    held.clock.now = 600 + 1500;
+    assert(!held.lease.isHeld);
+  };
+  await fire();
+  assert(held.lease.isHeld);
+  assertEquals(told, ["regained"]);
+  held.calls.before = () => {};
+  held.clock.now = 2000 + 600;
+  await fire();
+  assertEquals(told, ["regained"]);
+  await keeper.stop();
+});
+
+Deno.test("a keeper tells of a lease that a commit renewed after its end", async () => {
+  const held = await heldVolume(1600);
+  const { keeper, told, fire } = keeperOf(held);
+  keeper.start();
+  held.clock.now = 1500;
+  assert(!held.lease.isHeld);
+  await held.committed.commit({ size: 2 << 20 });
+  await fire();
+  assertEquals(told, ["regained"]);
+  await keeper.stop();
+});
+
+Deno.test("a keeper tells nothing of a renewal whose answer came too late", async () => {
+  const held = await heldVolume(1600);
+  const { keeper, told, timers, fire } = keeperOf(held);
+  keeper.start();
+  held.clock.now = 600;
+  held.calls.after = () => held.clock.now += 1600;
+  await fire();
+  assert(!held.lease.isHeld);
+  assertEquals([told, timers.at(-1)!.ms], [[], 0]);
+  held.calls.after = () => {};
+  await fire();
+  assertEquals(told, ["regained"]);
+  await keeper.stop();
 });
 
 Deno.test("a keeper tells that the volume is lost, and ends", async () => {

@@ -6,7 +6,7 @@
 
 import type { Store } from "../store/store.ts";
 import { UblkError } from "../uapi/error.ts";
-import { readHead } from "./committed.ts";
+import { readHead } from "./state.ts";
 import type { Head } from "./format/head.ts";
 import type { ObjectNames } from "./names.ts";
 import type { Seam } from "./seam.ts";

@@ -9,17 +9,21 @@ import { realFiles } from "../files/real.ts";
 import type { Store } from "../store/store.ts";
 import { UblkError } from "../uapi/error.ts";
 import { loadMaps } from "./attach.ts";
-import { catalogOf } from "./catalog.ts";
-import { notFound, readAnyHead, readHead, readManifest, stateOf } from "./committed.ts";
+import { catalogOf, readCatalog } from "./catalog.ts";
+import { notFound, readAnyHead, readHead, readManifest, stateOf } from "./state.ts";
 import type { CatalogEntry } from "./format/catalog.ts";
+import type { Compression } from "./format/compression.ts";
 import type { Manifest } from "./format/manifest.ts";
 import type { Head } from "./format/head.ts";
+import { NO_UUID } from "./format/record.ts";
 import { segmentPaths } from "./journal/files.ts";
-import { forgetIdentity, readIdentity } from "./journal/identity.ts";
+import { forgetIdentity, type JournalIdentity, mayBeOf, readIdentity } from "./journal/identity.ts";
+import { removeDoor } from "./marks/door.ts";
+import { removeMarks } from "./marks/file.ts";
 import { isVolumeName, ObjectNames } from "./names.ts";
 import { isOwnChunk, sharedAncestors } from "./owners.ts";
 import { neededOfRemains, neededOfRemoved } from "./removal.ts";
-import { keyOf } from "./seal/sealed_store.ts";
+import { keyOf } from "./opened_store.ts";
 import { MACHINE, type Seam } from "./seam.ts";
 import { Reach } from "./space/reach.ts";
 import { ancestorsIn, manifestsLast, releaseAncestors } from "./space/removed.ts";
@@ -63,6 +67,8 @@ export interface VolumeInfo {
   readonly chunkSize: number;
   /** It is encrypted. */
   readonly encrypted: boolean;
+  /** How its data is compressed. */
+  readonly compression: Compression;
   /** How often it has been opened for writing. */
   readonly epoch: number;
   /** Who has it open for writing, or has died with it open; undefined if it was left in order. */
@@ -79,7 +85,7 @@ export interface VolumeInfo {
   readonly keptBytes: number | undefined;
   /** Bytes of all objects with data, what was overwritten included. */
   readonly storedBytes: number;
-  /** Bytes of those that nothing needs, with the tables of all. */
+  /** Bytes of those that nothing needs, with the tables of all; undefined for a volume that compresses. */
   readonly deadBytes: number | undefined;
   /** The number of snapshots. */
   readonly snapshots: number;
@@ -118,7 +124,7 @@ async function infoOf(
   names: ObjectNames,
   { head, manifest }: { readonly head: Head; readonly manifest: Manifest },
 ): Promise<VolumeInfo> {
-  const { size, blockSize, chunkSize, volume } = manifest;
+  const { size, blockSize, chunkSize, volume, compression = "none" } = manifest;
   const { entries } = await catalogOf(store, names, volume);
   let storedBytes = 0;
   for await (const { size } of store.list(names.chunks)) storedBytes += size;
@@ -127,11 +133,14 @@ async function infoOf(
   const reached = isLocked ? undefined : await reachOf(store, names, manifest, entries);
   return {
     ...{ name: names.volume, uuid: volume, size, blockSize, chunkSize, epoch: head.epoch },
-    ...{ encrypted, storedBytes },
+    ...{ encrypted, compression, storedBytes },
     mappedBytes: reached?.mappedBytes,
     sharedBytes: reached?.sharedBytes,
     keptBytes: reached?.keptBytes,
-    deadBytes: reached && Math.max(0, storedBytes - reached.ownBytes - reached.keptBytes),
+    // Only the chunks themselves tell what they would have without being compressed.
+    deadBytes: reached && compression === "none"
+      ? Math.max(0, storedBytes - reached.ownBytes - reached.keptBytes)
+      : undefined,
     snapshots: entries.filter(({ kind }) => kind === "snapshot").length,
     parent: sharedAncestors(names, manifest).at(-1)?.name,
     clones: entries.filter(({ kind }) => kind === "clone").map((entry) => entry.name),
@@ -244,7 +253,11 @@ export async function removeVolume(
     ? await neededOfRemains(opened, names, { ...removal, uuid: undefined })
     : await neededOfRemoved(opened, names, { ...removal, ...volume });
   if (volume !== undefined) await opened.delete(names.head);
-  if (journal !== undefined) removeJournal(files, `${journal}/${name}`, volume?.uuid);
+  // The mark is there. Nobody else's journal may go, of whatever volume that is.
+  const marked = (await readCatalog(opened, names))?.catalog;
+  if (journal !== undefined && marked !== undefined) {
+    removeJournal(files, `${journal}/${name}`, marked);
+  }
   await releaseAncestors(opened, await ancestorsIn(opened, names, listed), seam);
   for (const object of manifestsLast(names, listed, (object) => object)) {
     if (!needed.has(object)) await opened.delete(object);
@@ -258,10 +271,13 @@ async function headOf(
   force: boolean,
 ): Promise<{ uuid: string | undefined } | undefined> {
   try {
-    const found = await readAnyHead(store, names);
+    const found = await readAnyHead(store, names, { settled: true });
     if (found === undefined) return undefined;
-    if (found.head.attached && !force) throw attached(names.volume, found.head.host);
-    return { uuid: found.head.volume };
+    // Who has no journal changes a volume for a moment: a collection, a flattening, a rollback or a resize,
+    // or one that was killed. It answers no writes that could be lost, and ends once the head is gone.
+    const { attached, journal, host, volume } = found.head;
+    if (attached && journal !== NO_UUID && !force) throw isAttached(names.volume, host);
+    return { uuid: volume };
   } catch (error) {
     // One that nobody can read is there all the same.
     const isDamaged = error instanceof UblkError && error.code === "VOLUME_DAMAGED";
@@ -270,7 +286,7 @@ async function headOf(
   }
 }
 
-function attached(name: string, host: string): UblkError {
+function isAttached(name: string, host: string): UblkError {
   return new UblkError("VOLUME_BUSY", {
     operation: `remove ${name}`,
     reason: `${host || "somebody"} has it open, or has died with it open`,
@@ -286,15 +302,21 @@ export function lockJournal(files: Files, folder: string, stack: AsyncDisposable
 /**
  * Removes a volume's journal. The folder stays.
  *
- * @param uuid The volume's; undefined for whichever is there.
+ * @param volume The volume; undefined for whichever is there.
  */
-export function removeJournal(files: Files, folder: string, uuid: string | undefined): void {
+export function removeJournal(
+  files: Files,
+  folder: string,
+  volume: Pick<JournalIdentity, "volume" | "copy"> | undefined,
+): void {
   if (files.status(folder) === undefined) return;
   const identity = readIdentity(files, folder);
-  if (identity === undefined || uuid !== undefined && identity.volume !== uuid) return;
+  if (identity === undefined || volume !== undefined && !mayBeOf(identity, volume)) return;
   const paths = segmentPaths(files, folder);
   forgetIdentity(files, folder);
   // From the last on, so that those that remain have no gap.
   for (const path of paths.reverse()) files.remove(path);
+  removeMarks(files, folder);
+  removeDoor(files, folder);
   files.syncFolder(folder);
 }

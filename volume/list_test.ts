@@ -3,8 +3,11 @@ import { inFolder } from "../tests/volumes/folders.ts";
 import { FaultyStore } from "../store/faulty.ts";
 import { MemoryStore } from "../store/memory.ts";
 import { UblkError } from "../uapi/error.ts";
+import { checkVolume } from "./check.ts";
 import { listVolumes, removeVolume, volumeInfo } from "./list.ts";
+import { briefClaim, Committed } from "./committed.ts";
 import { createVolume } from "./create.ts";
+import { NO_UUID } from "./format/record.ts";
 import { MACHINE } from "./seam.ts";
 import { Volume } from "./volume.ts";
 
@@ -33,6 +36,17 @@ Deno.test("listVolumes, volumeInfo + the names in a store, and what is known of 
     await volume.close();
     assertEquals((await volumeInfo(at.store, "b")).attachedBy, undefined);
   });
+});
+
+Deno.test("removeVolume + a change that was killed, or is under way + is no reason to refuse it", async () => {
+  const store = new MemoryStore();
+  await Volume.create("v", { store, size: "1M" });
+  const claim = briefClaim(MACHINE, "a collection");
+  const left = await Committed.claim(store, "v", claim, () => NO_UUID);
+  assertEquals((await volumeInfo(store, "v")).attachedBy, "a collection");
+  await removeVolume(store, "v");
+  assertEquals(await listVolumes(store), []);
+  assertEquals(await codeOf(() => left.commit({})), "VOLUME_FENCED");
 });
 
 Deno.test("removeVolume + refuses one that is open, unless forced; its writer is fenced", async () => {
@@ -121,3 +135,37 @@ Deno.test("removeVolume + the volume is being created + it is gone, or was never
     assertEquals(volume.size, SHAPE.size);
   }
 });
+
+for (const isMarked of [false, true]) {
+  const name = `removeVolume + twice at once, of what is left${isMarked ? " behind a mark" : ""}`;
+  Deno.test(`${name} + spares a volume that is made meanwhile`, () => removedTwice(isMarked));
+}
+
+async function removedTwice(isMarked: boolean): Promise<void> {
+  await inFolder(async ({ journal, journalSize }) => {
+    const left = "v/chunks/0000000000000001";
+    let before = (_name: string): Promise<unknown> => Promise.resolve();
+    await using store = new class extends MemoryStore {
+      override async delete(name: string) {
+        await before(name);
+        await super.delete(name);
+      }
+    }();
+    if (isMarked) {
+      await Volume.create("v", { store, size: "1M" });
+      await removeVolume(store, "v");
+    }
+    // What is left of another one, which has lost its head.
+    await store.putIfAbsent(left, new Uint8Array([1]));
+    before = async (name) => {
+      if (name !== left) return;
+      before = () => Promise.resolve();
+      await removeVolume(store, "v");
+      await Volume.create("v", { store, size: "1M" });
+      await using volume = await Volume.open("v", { store, journal, journalSize });
+      await volume.write(new Uint8Array(4096).fill(1), 0);
+    };
+    await removeVolume(store, "v");
+    assertEquals((await checkVolume(store, "v")).findings, []);
+  });
+}

@@ -12,13 +12,14 @@ import { Fetches, MACHINE_TIME } from "./cache/fetch.ts";
 import { FetchBoard } from "./cache/fetch_board.ts";
 import type { VolumeCounters } from "./counters.ts";
 import type { FileOperations } from "./file_operations.ts";
+import { pieceBytes } from "./format/compression.ts";
 import type { Manifest } from "./format/manifest.ts";
 import type { ObjectNames } from "./names.ts";
 import { ownerOfChunk } from "./owners.ts";
 import type { ChunkReads } from "./read/chunk_reads.ts";
 import { FileChunks } from "./read/file_chunks.ts";
 import { openCachedChunks } from "./read/open_cached.ts";
-import { innerOf, keyOf } from "./seal/sealed_store.ts";
+import { innerOf, keyOf } from "./opened_store.ts";
 import { CACHE_SIZES, type EngineSizes } from "./sizes.ts";
 
 /** The parts that reading takes. */
@@ -27,6 +28,8 @@ export interface LoopChunksParts {
   readonly store: Store;
   /** The names of the volume's objects. */
   readonly names: ObjectNames;
+  /** Of which copy of the volume it is; undefined for a volume that is no copy. */
+  readonly copy: string | undefined;
   /** The manifest that counts. */
   readonly manifest: Manifest;
   /** The epoch of the attachment, or of the volume for a reader. */
@@ -63,9 +66,11 @@ export function loopChunks(parts: LoopChunksParts): LoopChunks {
   const key = keyOf(store);
   const path = store.localPath?.bind(store);
   if (path !== undefined && parts.cache === undefined) {
-    const open = chunkOpener({ files, fdOf, ownerOf, pathOf: path, key });
+    const piece = pieceBytes(manifest);
+    const open = chunkOpener({ files, fdOf, ownerOf, pathOf: path, key, piece });
+    const packed = piece === 0 ? undefined : { piece, allocate };
     return {
-      reads: new FileChunks(open, sizes.openChunks, manifest.blockSize),
+      reads: new FileChunks(open, sizes.openChunks, manifest.blockSize, packed),
       stop() {},
     };
   }

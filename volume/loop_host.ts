@@ -12,6 +12,12 @@ import { UBLK_IO_OP_READ, UBLK_IO_OP_WRITE } from "../uapi/ublk_io.ts";
 import { monotonicUs } from "../uring/libc.ts";
 import type { FileOperations } from "./file_operations.ts";
 
+/**
+ * Most bytes of a request that makes zeroes: the journal counts blocks in 32 bits, and the smallest have
+ * 512 bytes.
+ */
+const MOST_ZEROES = 2 ** 31 * 512;
+
 /** A request of the program. */
 export interface LoopRequest {
   /** `UBLK_IO_OP_*`. */
@@ -119,6 +125,18 @@ export class LoopHost implements EngineHost {
   }
 
   /**
+   * Makes a range of bytes zeroes, however long it is.
+   *
+   * @param op `UBLK_IO_OP_DISCARD` or `_WRITE_ZEROES`.
+   * @returns As {@linkcode inParts}.
+   */
+  zeroWhole(op: number, offset: number, length: number): Promise<number> {
+    return this.inParts(length, MOST_ZEROES, (at, part) => ({
+      ...{ op, offset: offset + at, length: part },
+    }));
+  }
+
+  /**
    * Makes a request in parts of at most so many bytes.
    *
    * @returns 0, or the negative errno of a part that failed; once all parts are over, so that nobody
@@ -150,11 +168,6 @@ export class LoopHost implements EngineHost {
   tell(call: () => void): void {
     this.#call(call);
     this.#batchIsDue();
-  }
-
-  /** Ends the batch now if it has not ended: what was answered is published after that. */
-  settle(): void {
-    if (this.#isBatchDue) this.#batchEnd();
   }
 
   /** Has the engine answer everything that waits with an error. */
@@ -210,7 +223,7 @@ export class LoopHost implements EngineHost {
   #batchIsDue(): void {
     if (this.#isBatchDue || this.#isOver) return;
     this.#isBatchDue = true;
-    queueMicrotask(() => this.settle());
+    queueMicrotask(() => this.#batchEnd());
   }
 
   #batchEnd(): void {

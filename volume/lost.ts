@@ -17,6 +17,15 @@ export interface LostJournal {
   readonly bytes: number;
 }
 
+/**
+ * Says in a line that a journal is removed which its volume had gone on without: its server was cut
+ * off, or it was given up. It was kept until a new one was needed in its folder.
+ */
+export function removedWords(name: string, folder: string): string {
+  return `volume ${name} has a new journal in ${folder}; the one that was there was not left in ` +
+    "order: what it alone may have had is gone";
+}
+
 /** The loss in a line. */
 export function lostWords(name: string, { host, time, bytes }: LostJournal): string {
   return `volume ${name} goes on without its journal: what was acknowledged before ` +

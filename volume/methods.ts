@@ -12,7 +12,7 @@ import type { Engine } from "../disk/engine.ts";
 import { isSignalled, resetEventFd } from "../uring/libc.ts";
 import { PolledFd } from "../uring/poller.ts";
 import { type FileOperations, fileOperations } from "./file_operations.ts";
-import { LoopHost, type LoopRequest } from "./loop_host.ts";
+import { LoopHost } from "./loop_host.ts";
 
 const REQUESTS = 64;
 const REQUEST_BYTES = 1 << 20;
@@ -67,21 +67,17 @@ export class VolumeMethods implements AsyncDisposable {
 
   /** Makes what was written durable. */
   async flush(): Promise<void> {
-    await this.#make({ op: UBLK_IO_OP_FLUSH, offset: 0, length: 0 });
+    await this.#done(this.#started().make({ op: UBLK_IO_OP_FLUSH, offset: 0, length: 0 }));
   }
 
   /** Gives up a range in bytes. */
   async trim(offset: number, length: number): Promise<void> {
-    await this.#make({ op: UBLK_IO_OP_DISCARD, offset, length });
+    await this.#done(this.#started().zeroWhole(UBLK_IO_OP_DISCARD, offset, length));
   }
 
   /** Zeroes a range in bytes. */
   async writeZeroes(offset: number, length: number): Promise<void> {
-    await this.#make({ op: UBLK_IO_OP_WRITE_ZEROES, offset, length });
-  }
-
-  async #make(request: LoopRequest): Promise<void> {
-    await this.#done(this.#started().make(request));
+    await this.#done(this.#started().zeroWhole(UBLK_IO_OP_WRITE_ZEROES, offset, length));
   }
 
   async #done(answer: Promise<number>): Promise<void> {

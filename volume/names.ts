@@ -117,6 +117,12 @@ export class ObjectNames {
   }
 }
 
+/**
+ * So many numbers are left out if nobody knows which ones a volume has had. A list does not tell: objects
+ * may have been deleted since, or are being deleted just now.
+ */
+export const SKIPPED_NUMBERS: number = 1 << 20;
+
 /** The number in the name of an object that begins so; undefined if it has none. */
 export function numberOf(name: string, prefix: string): number | undefined {
   const text = name.startsWith(prefix) ? name.slice(prefix.length) : "";

@@ -16,10 +16,12 @@ import { makeFolders } from "../store/directory.ts";
 import { mayPass, retried } from "../store/retry.ts";
 import type { Store } from "../store/store.ts";
 import { UblkError } from "../uapi/error.ts";
+import { turnOfEventLoop } from "../uring/libc.ts";
 import { attachEngine, loadMaps } from "./attach.ts";
+import { catalogOf } from "./catalog.ts";
 import { VolumeCounters } from "./counters.ts";
 import type { EngineSizes } from "./sizes.ts";
-import { stateOf } from "./committed.ts";
+import { stateOf } from "./state.ts";
 import { DrainPace } from "./drain/pace.ts";
 import { COMMIT_BYTES } from "./drain/policy.ts";
 import { Drainer } from "./drain/drainer.ts";
@@ -30,9 +32,11 @@ import { NO_UUID } from "./format/record.ts";
 import { type FileOperations, fileOperations } from "./file_operations.ts";
 import { batchMemoryBytes } from "./journal/batch_layout.ts";
 import { openSegments, segmentPaths } from "./journal/files.ts";
-import { readIdentity } from "./journal/identity.ts";
+import { leaveJournal, readIdentity } from "./journal/identity.ts";
 import { recoverJournal } from "./journal/recover.ts";
 import { Lease } from "./lease.ts";
+import { openDoor } from "./marks/door.ts";
+import { Marks } from "./marks/marks.ts";
 import { LeaseKeeper } from "./lease_keeper.ts";
 import { LoopHost } from "./loop_host.ts";
 import type { Maps } from "./maps.ts";
@@ -40,10 +44,11 @@ import { ObjectNames } from "./names.ts";
 import { loopChunks } from "./loop_chunks.ts";
 import { ReadOnlyEngine, type ReadOnlyParts } from "./read_only.ts";
 import { JournalOpener } from "./seal/journal.ts";
-import { keyOf } from "./seal/sealed_store.ts";
+import { keyOf } from "./opened_store.ts";
 import type { Seam } from "./seam.ts";
 import { keptState, unkeptWords } from "./snapshots.ts";
 import { SpaceKeeper } from "./space/keeper.ts";
+import { GarbageWatch } from "./space/watch.ts";
 import type { JournalShape } from "./shape.ts";
 import type { LostJournal } from "./lost.ts";
 import { endOf, lockFolder, missingJournal, takeVolume } from "./take.ts";
@@ -137,14 +142,20 @@ export async function openForWriting(
     await takeVolume({ ...parts, lease, ...parts.journalShape(manifest.blockSize) }),
   );
   const { committed, identity, paths, from } = taken;
+  if (taken.removed !== undefined) report(taken.removed);
   const maps = await loadMaps(committed);
   const host = makeHost(operations, report);
   const counters = new VolumeCounters();
-  const pace = new DrainPace({
+  const pace: DrainPace = new DrainPace({
     ...{ seam, report, counters, wake: () => host.wake() },
-    onStop: () => host.giveUp(),
+    onStop() {
+      host.giveUp();
+      void keeper.close();
+    },
     onCommit: (extents) => keeper.handedOver(extents),
     takeMoves: () => keeper.takeMoves(),
+    catchUp: () => keeper.catchUp(),
+    marks: () => marks,
     // The engine is at work.
     onQuiet: (commits) => queueMicrotask(() => keeper.quiet(commits)),
   });
@@ -154,7 +165,7 @@ export async function openForWriting(
   });
   let made: VolumesEngine | undefined = undefined;
   const chunks = loopChunks({
-    ...{ ...parts, names, operations, manifest, epoch: committed.epoch },
+    ...{ ...parts, names, operations, manifest, epoch: committed.epoch, copy: identity.copy },
     counters,
     came: () => host.tell(() => made?.woken()),
   });
@@ -170,22 +181,46 @@ export async function openForWriting(
   stack.defer(() => engine.close());
   const { blockSize, size } = identity;
   const batch = batchMemoryBytes(sizes.batchData, blockSize);
+  const drained = openAll(stack, () => openSegments(files, paths, identity.blockSize));
+  const marks: Marks = stack.use(
+    new Marks({
+      ...{ files, folder, identity, committed, isDurableInStore, lease, seam, report },
+      journal: drained,
+      ...{ recovered: end, published: () => pace.last },
+      hasJournalFailed: () => pace.hasJournalFailed,
+    }),
+  );
   const drainer = new Drainer({
-    ...{ committed, counters, written: () => pace.written },
+    ...{ committed, counters, written: () => pace.written, marks, turn: turnOfEventLoop },
     source: new JournalSource({
       ...{ blockSize, size, words, from: drainFrom },
       opener: new JournalOpener(keyOf(store), identity, words),
-      files: openAll(stack, () => openSegments(files, paths, identity.blockSize)),
+      files: drained,
       window: operations.allocate(Math.max(WINDOW_BYTES, 2 * batch)).bytes,
     }),
     data: new Uint8Array(Math.max(batch, Math.min(COMMIT_BYTES, size * identity.files))),
   });
   host.serve(engine);
   pace.start(drainer, drainFrom, end);
+  stack.use(openDoor(files, folder, {
+    snapshot(request, answer) {
+      marks.snapshot(request, answer);
+      pace.asked();
+    },
+    all() {
+      marks.all();
+      pace.asked();
+      return pace.last.sequence;
+    },
+    collect(manifest) {
+      keeper.ask(manifest);
+    },
+  }));
   const leaseKeeper = new LeaseKeeper({
     ...{ committed, lease, report, regained: () => host.wake(), lost: (error) => pace.fail(error) },
   });
   leaseKeeper.start();
+  const watch = new GarbageWatch({ committed, keeper });
   const owned = stack.move();
   return {
     ...{ maps, host, counters, lost: taken.lost },
@@ -196,18 +231,25 @@ export async function openForWriting(
       return pace.stopped;
     },
     async sync() {
-      host.settle();
       await pace.sync();
     },
     async close() {
       const late = lateness(parts.patienceMs);
       try {
         await late.orBefore(drainAll(host, pace), () => notDrained(name, pace.failure));
+        // Data may be waiting to be moved: nothing is committed beside the release, or after it.
+        await late.orBefore(pace.close(), () => notDrained(name, pace.failure));
         await late.orBefore(leaseKeeper.stop(), () => notDrained(name, pace.failure));
+        marks.end();
+        await late.orBefore(
+          retried(() => drainer.enter(), { withinMs: parts.patienceMs, mayPass }),
+          () => notDrained(name, pace.failure),
+        );
         await late.orBefore(
           retried(() => committed.release(), { withinMs: parts.patienceMs, mayPass }),
           () => notDrained(name, pace.failure),
         );
+        leaveJournal(files, folder, identity);
       } catch (error) {
         host.giveUp();
         throw error;
@@ -215,6 +257,7 @@ export async function openForWriting(
         // Only a call of the store that never returns could keep it: it can harm nobody.
         await late.orBefore(pace.close(), () => undefined).catch(() => {});
         await late.orBefore(leaseKeeper.stop(), () => undefined).catch(() => {});
+        await late.orBefore(watch.close(), () => undefined);
         await late.orBefore(keeper.close(), () => undefined);
         await host.idle();
         host.end();
@@ -228,7 +271,6 @@ export async function openForWriting(
 
 async function drainAll(host: LoopHost, pace: DrainPace): Promise<void> {
   await host.idle();
-  host.settle();
   if (pace.stopped !== undefined) throw pace.stopped;
   await pace.sync();
 }
@@ -251,13 +293,14 @@ export async function openForReading(parts: OpenParts): Promise<OpenedVolume> {
   stack.defer(() => kept.release());
   const { head, manifest } = kept;
   if (kept.unkept !== undefined) report(unkeptWords(name, kept.unkept));
+  const { copy } = await catalogOf(store, names, manifest.volume);
   const maps = await loadMaps({ store, names, manifest });
   const journal = readJournal(parts, operations, stack, head, manifest, maps);
   const host = makeHost(operations, report);
   const counters = new VolumeCounters();
   let made: VolumesEngine | undefined = undefined;
   const chunks = loopChunks({
-    ...{ ...parts, names, operations, manifest, epoch: head.epoch },
+    ...{ ...parts, names, operations, manifest, epoch: head.epoch, copy },
     counters,
     came: () => host.tell(() => made?.woken()),
   });
@@ -288,9 +331,10 @@ function readJournal(
   head: Head,
   manifest: Manifest,
   maps: Maps,
-): Pick<ReadOnlyParts, "fds" | "sums" | "seals" | "segmentSize"> {
+): Pick<ReadOnlyParts, "fds" | "sums" | "seals" | "segmentSize" | "words"> {
   const { files, folder, name, snapshot } = parts;
-  const none = { fds: [], sums: [], segmentSize: manifest.blockSize };
+  const words = `journal ${folder}`;
+  const none = { fds: [], sums: [], segmentSize: manifest.blockSize, words };
   const hasNone = folder === undefined || snapshot !== undefined || head.journal === NO_UUID;
   if (hasNone) return none;
   if (files.status(folder) !== undefined) {
@@ -300,12 +344,11 @@ function readJournal(
       const paths = segmentPaths(files, folder);
       const opened = openAll(stack, () => paths.map((path) => files.open(path)));
       const { size, journal, blockSize, volume } = identity;
-      using memory = operations.allocate(size);
       const { sums, seals } = recoverJournal({
-        ...{ files: opened, volume, journal, blockSize, size, maps, buffer: memory.bytes },
-        ...{ from: endOf(manifest), words: `journal ${folder}`, key: keyOf(parts.store) },
+        ...{ files: opened, volume, journal, blockSize, size, maps },
+        ...{ from: endOf(manifest), words, key: keyOf(parts.store) },
       });
-      return { fds: opened.map(operations.fdOf), sums, seals, segmentSize: size };
+      return { fds: opened.map(operations.fdOf), sums, seals, segmentSize: size, words };
     }
   }
   if (parts.withoutJournal) return none;

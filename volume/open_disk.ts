@@ -15,7 +15,7 @@ import type { VolumeKeyFile } from "./seal/key_source.ts";
 import { openReadOnly } from "./open_read_only.ts";
 import { openServedVolume } from "./serve.ts";
 import { DEFAULT_BLOCK_SIZE, journalShape } from "./shape.ts";
-import { ENGINE_SIZES } from "./sizes.ts";
+import { ENGINE_SIZES, waitUsOf } from "./sizes.ts";
 
 /** A volume as a disk, as its specification has it. See `VolumeDiskOptions`. */
 export interface VolumeDisk {
@@ -43,17 +43,34 @@ export interface OpenVolumeDisk extends Backend {
    * @default It is read-only, and there is nothing to bring
    */
   readonly hurry?: () => void;
+  /**
+   * Changes the size, in bytes, as `resize` does, while this thread goes on.
+   *
+   * @default It is read-only
+   */
+  readonly resizeLater?: (size: number) => Promise<void>;
+  /**
+   * The epoch of its hold on the volume.
+   *
+   * @default It is read-only, and holds nothing
+   */
+  readonly epoch?: number;
 }
 
 /**
  * Opens a volume as a disk.
  *
+ * @param deadlineMs The time that its requests have, in milliseconds; undefined if they have long.
  * @throws {UblkError} `VOLUME_NOT_FOUND`, `VOLUME_JOURNAL`, `VOLUME_BUSY`, `VOLUME_DAMAGED` or
  *   `VOLUME_STORE`; `INVALID_ARGUMENT` if its blocks have another size.
  */
-export async function openDisk(options: VolumeDisk): Promise<OpenVolumeDisk> {
+export async function openDisk(
+  options: VolumeDisk,
+  deadlineMs?: number,
+): Promise<OpenVolumeDisk> {
+  const waitUs = waitUsOf(deadlineMs);
   const disk: OpenVolumeDisk =
-    await (options.readOnly ? openReadOnly(options) : openForWriting(options));
+    await (options.readOnly ? openReadOnly(options, waitUs) : openForWriting(options, waitUs));
   const { name, blockSize } = options;
   if (blockSize === undefined || blockSize === disk.blockSize) return disk;
   await disk.close!();
@@ -63,7 +80,7 @@ export async function openDisk(options: VolumeDisk): Promise<OpenVolumeDisk> {
   );
 }
 
-async function openForWriting(options: VolumeDisk): Promise<OpenVolumeDisk> {
+async function openForWriting(options: VolumeDisk, waitUs: number): Promise<OpenVolumeDisk> {
   const { name, store, journal, journalBytes, withoutJournal, whenFull, durability } = options;
   const { cache, force, leaseMs, gcBandwidth, key } = options;
   const folder = `${journal}/${name}`;
@@ -71,11 +88,11 @@ async function openForWriting(options: VolumeDisk): Promise<OpenVolumeDisk> {
   const served = await openServedVolume({
     ...{ name, store, folder, withoutJournal, force, leaseMs, gcBandwidth, cache, key, ...shape },
     host: `${readSmallFile("/proc/sys/kernel/hostname").trim()} (process ${Deno.pid})`,
-    failsWhenFull: whenFull === "error",
+    ...{ failsWhenFull: whenFull === "error", waitUs },
     isDurableInStore: durability === "store",
   });
   const { engine, counters, volume: { manifest } } = served;
-  const { lost } = served.volume;
+  const { lost, removed, epoch } = served.volume;
   const methods = new VolumeMethods(engine, (words) => console.error(words));
   let { size } = manifest;
   return {
@@ -85,8 +102,8 @@ async function openForWriting(options: VolumeDisk): Promise<OpenVolumeDisk> {
     blockSize: manifest.blockSize,
     persistent: true,
     fua: true,
-    ...{ engine, counters },
-    warnings: lost === undefined ? [] : [lostWords(name, lost)],
+    ...{ engine, counters, epoch },
+    warnings: [lost && lostWords(name, lost), removed].filter((words) => words !== undefined),
     readAt: (buffer, offset) => methods.read(buffer, offset),
     writeAt: (buffer, offset, { fua }) => methods.write(buffer, offset, fua),
     flush: () => methods.flush(),
@@ -95,6 +112,10 @@ async function openForWriting(options: VolumeDisk): Promise<OpenVolumeDisk> {
     writeZeroes: (offset, length) => methods.writeZeroes(offset, length),
     resize(to) {
       served.resize(to);
+      size = to;
+    },
+    async resizeLater(to) {
+      await served.resizeLater(to);
       size = to;
     },
     hurry: served.hurry,

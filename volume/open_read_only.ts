@@ -10,6 +10,7 @@ import { closeFd, eventFd } from "../uring/libc.ts";
 import { forbidCoreFiles } from "../uring/process.ts";
 import { loadMaps } from "./attach.ts";
 import type { CachePlace } from "./cache/options.ts";
+import { catalogOf } from "./catalog.ts";
 import { VolumeCounters } from "./counters.ts";
 import { NO_UUID } from "./format/record.ts";
 import { extentOf } from "./extents.ts";
@@ -18,11 +19,12 @@ import { hostName } from "./host_name.ts";
 import { ObjectNames, referenceOf } from "./names.ts";
 import { ReadOnlyEngine } from "./read_only.ts";
 import type { VolumeKeyFile } from "./seal/key_source.ts";
-import { keyOf } from "./seal/sealed_store.ts";
+import { keyOf } from "./opened_store.ts";
 import { unlocked } from "./seal/unlock.ts";
 import { servedChunks } from "./served_chunks.ts";
 import { keptState, unkeptWords } from "./snapshots.ts";
 import { storeFailure } from "./store_like.ts";
+import { waitForSnapshot } from "./wait_for_snapshot.ts";
 
 /** The options of a volume's disk that matter to a reader. */
 export interface ReadOnlyDisk {
@@ -30,6 +32,8 @@ export interface ReadOnlyDisk {
   readonly name: string;
   /** The URL or the folder of the store. */
   readonly store: string;
+  /** The folder of journals, for a snapshot that was just taken on this machine. */
+  readonly journal: string;
   /** The cache's file; undefined for none. */
   readonly cache?: CachePlace;
   /** The key of an encrypted volume; undefined for none. */
@@ -40,26 +44,32 @@ export interface ReadOnlyDisk {
  * Opens a volume or a snapshot for reading. It stays as the store has it at this moment, for a day at
  * least.
  *
+ * @param waitUs How long a read waits for the store, in microseconds.
  * @throws {UblkError} `VOLUME_NOT_FOUND`, `VOLUME_DAMAGED`, `VOLUME_STORE`.
  */
-export async function openReadOnly(options: ReadOnlyDisk): Promise<Backend> {
+export async function openReadOnly(options: ReadOnlyDisk, waitUs: number): Promise<Backend> {
   try {
-    return await open(options);
+    return await open(options, waitUs);
   } catch (error) {
     throw storeFailure(error);
   }
 }
 
-async function open({ name, store: url, cache, key }: ReadOnlyDisk): Promise<Backend> {
+async function open(
+  { name, store: url, journal, cache, key }: ReadOnlyDisk,
+  waitUs: number,
+): Promise<Backend> {
   await using stack = new AsyncDisposableStack();
   const locked = stack.use(await openStore(url));
   const reference = referenceOf(name);
   if (key !== undefined) forbidCoreFiles();
   const store = await unlocked(locked, reference.volume, key);
   const names = new ObjectNames(reference.volume);
+  await waitForSnapshot(store, name, { journal });
   const kept = await keptState(store, reference, `process ${Deno.pid} of ${hostName()}`);
   stack.defer(() => kept.release());
   const { head, manifest } = kept;
+  const { copy } = await catalogOf(store, names, manifest.volume);
   const maps = await loadMaps({ store, names, manifest });
   const report = (words: string) => console.error(words);
   const warnings = head.journal === NO_UUID || reference.snapshot !== undefined ? [] : [
@@ -73,11 +83,11 @@ async function open({ name, store: url, cache, key }: ReadOnlyDisk): Promise<Bac
   stack.defer(() => closeFd(wakeFd));
   const chunks = await servedChunks({
     ...{ name: names.volume, store: url, cache, manifest, key: keyOf(store), epoch: head.epoch },
-    ...{ wakeFd, counters, report, stack },
+    ...{ copy, wakeFd, waitUs, counters, report, stack },
     objects: store.localPath?.(names.head).slice(0, -names.head.length),
   });
   const engine = new ReadOnlyEngine({
-    ...{ blockSize, segmentSize: blockSize, fds: [], sums: [], maps, counters, report },
+    ...{ blockSize, segmentSize: blockSize, fds: [], sums: [], words: "", maps, counters, report },
     ...{ chunks, wakeFd },
   });
   stack.defer(() => engine.close());

@@ -1,12 +1,14 @@
 /**
  * How a journal that fills up slows writes down, so that they do not stop all at once: from half on,
  * each batch waits a little before it is closed, the longer the fuller the journal is. Clients that
- * wait for answers collect more in the meantime, so that what is written is larger and rarer.
+ * wait for answers collect more in the meantime, so that what is written is larger and rarer. Those
+ * that fill batches by themselves wait for each of them.
  *
  * @module
  */
 
 import type { EngineHost } from "../disk/engine.ts";
+import { lookUsOf } from "./sizes.ts";
 import { PAUSE, tokenOf } from "./tokens.ts";
 
 /** The part of the journal that is used without a wait. */
@@ -32,6 +34,8 @@ export class Pressure {
   #looks = false;
   /** Since when the journal has been full; -1 if it is not. */
   #fullUs = -1;
+  /** When the journal was full last, by the host's clock in microseconds. */
+  nowUs = 0;
 
   /** @param waitUs How long a full journal makes writes wait, in microseconds. */
   constructor(host: EngineHost, waitUs: number) {
@@ -58,12 +62,12 @@ export class Pressure {
       this.#fullUs = -1;
       return false;
     }
-    const now = this.#host.nowUs();
+    const now = this.nowUs = this.#host.nowUs();
     if (this.#fullUs < 0) this.#fullUs = now;
     if (now - this.#fullUs >= this.#waitUs) return true;
     if (!this.#looks && this.#waitUs < Infinity) {
       this.#looks = true;
-      this.#host.timeout(LOOK_US, tokenOf(PAUSE, LOOK));
+      this.#host.timeout(lookUsOf(this.#waitUs, LOOK_US), tokenOf(PAUSE, LOOK));
     }
     return false;
   }

@@ -27,6 +27,8 @@ export interface ReadOnlyParts {
   readonly sums: readonly Uint32Array<ArrayBuffer>[];
   /** What opens these blocks; undefined for a volume that is not encrypted. */
   readonly seals?: JournalSeals;
+  /** The journal in words, for errors; any without a journal. */
+  readonly words: string;
   /** Where everything is. */
   readonly maps: Maps;
   /** Reads what is in chunks. */
@@ -92,8 +94,8 @@ export class ReadOnlyEngine implements Engine {
     this.#parts.chunks.woken?.();
   }
 
-  giveUp(): void {
-    this.#parts.chunks.giveUp?.();
+  giveUp(isOverdue?: (request: number) => boolean): void {
+    this.#parts.chunks.giveUp?.(isOverdue);
   }
 
   /** Closes the chunks that are open. */

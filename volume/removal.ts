@@ -7,13 +7,13 @@
 import type { Store } from "../store/store.ts";
 import { UblkError } from "../uapi/error.ts";
 import { changeCatalog, readCatalog } from "./catalog.ts";
-import { readHead, stateOf } from "./committed.ts";
+import { readHead, stateOf } from "./state.ts";
 import type { Catalog } from "./format/catalog.ts";
 import { decodeManifest, type Manifest } from "./format/manifest.ts";
 import { FormatError, NO_UUID } from "./format/record.ts";
-import { numberOf, type ObjectNames } from "./names.ts";
+import { numberOf, type ObjectNames, SKIPPED_NUMBERS } from "./names.ts";
 import type { Seam } from "./seam.ts";
-import { collectRemoved, neededByEntries } from "./space/removed.ts";
+import { collectRemoved, isOlder, neededByEntries } from "./space/removed.ts";
 
 /** What is removed, and how. */
 export interface Removal {
@@ -56,8 +56,15 @@ export async function neededOfRemains(
 ): Promise<Set<string>> {
   const catalog = (await readCatalog(store, names))?.catalog;
   if (catalog?.removed === undefined) {
-    const uuid = catalog?.volume ?? await volumeOfManifests(store, names, removal.objects);
-    if (uuid !== undefined) return await neededOfRemoved(store, names, { ...removal, uuid });
+    // Also if nobody knows whose they are: another call may be deleting them too, and the next volume
+    // of the name must not take numbers of theirs.
+    const uuid = catalog?.volume ?? await volumeOfManifests(store, names, removal.objects) ??
+      NO_UUID;
+    return await neededOfRemoved(store, names, { ...removal, uuid });
+  }
+  // A later volume of the name may have lost its head: the mark says nothing of its objects.
+  if (removal.objects.some((object) => !isOlder(names, object, catalog.removed!))) {
+    await markRemoved(store, names, { ...removal, uuid: catalog.volume });
   }
   await collectRemoved(store, names, removal.seam);
   return await neededByClones(store, names, (await readCatalog(store, names))?.catalog);
@@ -90,9 +97,6 @@ async function neededByClones(
   return await neededByEntries(store, names, { ...catalog, entries });
 }
 
-/** Numbers that no list has are left out, if no manifest tells which ones the volume has had. */
-const SKIPPED = 1 << 20;
-
 /**
  * Notes that a volume is being removed: it gets no snapshots, clones or readers any more, and nobody
  * begins to collect its garbage. The next volume of the name begins with numbers that this one has
@@ -116,7 +120,7 @@ async function markRemoved(
     if (marked !== undefined && number === markedAt) return marked;
     const last = (await readCatalog(store, names))?.catalog;
     // A list does not tell of objects that somebody has deleted by now, and was to delete.
-    const skipped = manifest === undefined ? SKIPPED : 0;
+    const skipped = manifest === undefined ? SKIPPED_NUMBERS : 0;
     const from = (prefix: string) => listed(prefix) + skipped;
     const removed = {
       chunk: Math.max(from(names.chunks), manifest?.nextChunk ?? 1, last?.removed?.chunk ?? 1),

@@ -7,17 +7,19 @@
 import { engineMemory } from "../disk/engine_memory.ts";
 import type { File } from "../files/port.ts";
 import { type RealFile, realFiles } from "../files/real.ts";
+import { startTimer } from "../store/timer.ts";
 import { EIO } from "../uapi/errno.ts";
 import { UblkError } from "../uapi/error.ts";
-import { unpackError } from "../uapi/packed_error.ts";
+import { type PackedError, unpackError } from "../uapi/packed_error.ts";
 import { closeFd, eventFd } from "../uring/libc.ts";
-import { attachEngine, enterRun } from "./attach.ts";
+import { attachEngine, useUpRun } from "./attach.ts";
 import type { CachePlace } from "./cache/options.ts";
 import { VolumeCounters } from "./counters.ts";
 import { ENGINE_SIZES } from "./sizes.ts";
-import { Board, EngineSide, ORDER_STOP } from "./drain/board.ts";
+import { Board, DrainSide, EngineSide, ORDER_STOP } from "./drain/board.ts";
 import type { FromDrain, TakenVolume, TakeOrder, ToDrain } from "./drain/messages.ts";
 import type { VolumeEngine } from "./engine.ts";
+import type { JournalEnd } from "./journal/end.ts";
 import { openSegments } from "./journal/files.ts";
 import { Lease } from "./lease.ts";
 import { Maps } from "./maps.ts";
@@ -32,14 +34,14 @@ export type ServeVolumeOptions = Omit<TakeOrder, "board" | "counters" | "lease" 
   readonly cache: CachePlace | undefined;
   /** A full journal fails writes with ENOSPC, instead of making them wait. */
   readonly failsWhenFull: boolean;
-  /** A FLUSH is answered only once the store has what it covers. */
-  readonly isDurableInStore: boolean;
+  /** How long requests wait for the store, in microseconds: less than their deadline. */
+  readonly waitUs: number;
 };
 
-/** How long a full journal makes writes wait, in microseconds: less than a device's deadline. */
-const WAIT_US = 25_000_000;
 /** How long a new size may take to be durable, in milliseconds. */
 const RESIZE_MS = 15_000;
+/** How long the drain's thread may take to leave a volume that it was not told to drain, in milliseconds. */
+const LEAVE_MS = 5000;
 const STORE_AWAY: SizeRefusal = {
   reason: "the store has not taken it yet; blocks beyond the smaller size fail until it is decided",
   hint: "give the old or the new size again once the store is there",
@@ -48,7 +50,7 @@ const STORE_AWAY: SizeRefusal = {
 /** A volume that is open. */
 export interface ServedVolume {
   /** The state that its store had. */
-  readonly volume: TakenVolume;
+  readonly volume: Omit<TakenVolume, "runs">;
   /** Batches that its journal had, and the store had not. */
   readonly recovered: number;
   /** Its counters. */
@@ -65,6 +67,13 @@ export interface ServedVolume {
    *   one fail with EIO.
    */
   resize(size: number): void;
+  /**
+   * The same, while this thread goes on. What is beyond the smaller size is not to be asked for before
+   * it resolves.
+   *
+   * @throws {UblkError} As {@linkcode resize}.
+   */
+  resizeLater(size: number): Promise<void>;
   /** Has the journal brought into the store now, and not only once there is more of it. */
   hurry(): void;
   /** Drains all of it and leaves it in order. The engine must have no request. */
@@ -75,7 +84,8 @@ const fdOf = (file: File): number => (file as RealFile).fd;
 
 /** Opens a volume. @throws {UblkError} */
 export async function openServedVolume(options: ServeVolumeOptions): Promise<ServedVolume> {
-  const { failsWhenFull, isDurableInStore, cache, ...rest } = options;
+  const { failsWhenFull, waitUs, cache, ...rest } = options;
+  const { isDurableInStore } = options;
   await using stack = new AsyncDisposableStack();
   const wakeFd = eventFd();
   stack.defer(() => closeFd(wakeFd));
@@ -84,12 +94,12 @@ export async function openServedVolume(options: ServeVolumeOptions): Promise<Ser
   const lease = new Lease(options.leaseMs, MACHINE.elapsed);
   const drain = new DrainWorker();
   stack.defer(() => drain.end());
-  const volume = await drain.take({
+  const { runs, ...volume } = await drain.take({
     ...{ ...rest, wakeFd, board: board.buffer, counters: counters.memory, lease: lease.memory },
   });
   const { manifest, identity, paths, from, epoch } = volume;
   const maps = new Maps(manifest.size / manifest.blockSize, manifest.blockSize);
-  for (const run of volume.runs) enterRun(maps, run);
+  for (const run of runs) useUpRun(maps, run);
   const journal = openSegments(realFiles, paths, manifest.blockSize);
   for (const file of journal) stack.use(file);
   const side = new EngineSide(board, wakeFd);
@@ -97,11 +107,11 @@ export async function openServedVolume(options: ServeVolumeOptions): Promise<Ser
   const key = volume.key && stack.use(VolumeKey.fromShared(volume.key));
   const chunks = await servedChunks({
     ...{ name: options.name, store: options.store, objects: volume.objects, cache },
-    ...{ manifest, key, epoch, wakeFd, counters, report, stack },
+    ...{ manifest, copy: identity.copy, key, epoch, wakeFd, waitUs, counters, report, stack },
   });
   const { engine, end, drainFrom, batches } = attachEngine({
     ...{ identity, journal, epoch, maps, from, failsWhenFull, fdOf },
-    ...{ isDurableInStore, waitUs: WAIT_US, lease, key },
+    ...{ isDurableInStore, waitUs, lease, key },
     writesDurably: realFiles.hasCheapDurability(paths[0]),
     allocate: engineMemory,
     chunks,
@@ -114,20 +124,42 @@ export async function openServedVolume(options: ServeVolumeOptions): Promise<Ser
   // The drain must know what the journal had even if no host ever starts the engine. Otherwise closing
   // would give up the journal as one that the store has all of.
   side.published(end.position, end.sequence, end.written);
-  drain.go(drainFrom);
+  drain.go(drainFrom, end);
+  void drain.failure.then((error) => {
+    if (error === undefined || side.hasFailed) return;
+    // The thread could not say so itself.
+    report(`${options.name}: its drain has ended: ${error.message}`);
+    new DrainSide(board, wakeFd).ended();
+  });
   const owned = stack.move();
+  const resizeEngine = (size: number) => {
+    const refusal = engine.resize(size / manifest.blockSize);
+    if (refusal !== undefined) throw refusedSize(options.name, refusal);
+  };
+  const checkStored = (isStored: boolean) => {
+    // The store may have taken it all the same, or take it later. So the engine keeps the new size:
+    // what is written beyond a smaller one could be lost.
+    if (!isStored) throw refusedSize(options.name, STORE_AWAY);
+  };
+  /** The sizes that are waited for, one after the other. */
+  let resizing: Promise<unknown> = Promise.resolve();
   return {
     ...{ volume, engine, counters, maps, recovered: batches },
     resize(size) {
-      const refusal = engine.resize(size / manifest.blockSize);
-      if (refusal !== undefined) throw refusedSize(options.name, refusal);
-      if (side.resize(size, RESIZE_MS)) return;
-      // The store may have taken it all the same, or take it later. So the engine keeps the new size:
-      // what is written beyond a smaller one could be lost.
-      throw refusedSize(options.name, STORE_AWAY);
+      resizeEngine(size);
+      checkStored(side.resize(size, RESIZE_MS));
+    },
+    resizeLater(size) {
+      const resized = resizing.then(async () => {
+        resizeEngine(size);
+        checkStored(await side.resizeLater(size, RESIZE_MS));
+      });
+      resizing = resized.catch(() => {});
+      return resized;
     },
     hurry: () => side.hurry(),
     async close() {
+      await resizing;
       try {
         // Nobody takes over what a last commit has made durable: the maps are not needed any more.
         side.taken();
@@ -147,60 +179,71 @@ function refusedSize(name: string, refusal: SizeRefusal): UblkError {
 /** The drain's thread. */
 class DrainWorker {
   readonly #worker: Worker;
-  #resolve: ((message: FromDrain) => void) | undefined;
-  /** The message that came while nobody waited. */
-  #message: FromDrain | undefined;
+  readonly #taken = Promise.withResolvers<TakenVolume>();
+  /** Resolves once it has ended: to the error that has ended it, or to undefined. */
+  readonly #ended = Promise.withResolvers<PackedError | undefined>();
+  /** It has a volume, and was not told to drain it. */
+  #holds = false;
 
   constructor() {
     // Deno, bundlers and `deno compile` recognise the module by this form.
     const url = new URL("./drain/worker.ts", import.meta.url);
     this.#worker = new Worker(url, { type: "module", name: "ublk drain" });
-    this.#worker.onmessage = ({ data }: MessageEvent<FromDrain>) => this.#receive(data);
+    this.#worker.onmessage = ({ data }: MessageEvent<FromDrain>) => {
+      if (data.type === "ended") this.#end(data.error);
+      else {
+        this.#holds = true;
+        this.#taken.resolve(data.volume);
+      }
+    };
     this.#worker.onerror = (event) => {
       // Otherwise the error would end the whole process.
       event.preventDefault();
-      const { message } = event;
-      this.#receive({ type: "ended", error: { message } });
+      this.#end({ message: event.message });
     };
+  }
+
+  /** Resolves once it has ended, to the error that has ended it; undefined if it has left in order. */
+  get failure(): Promise<PackedError | undefined> {
+    return this.#ended.promise;
   }
 
   async take(order: TakeOrder): Promise<TakenVolume> {
     this.#post({ type: "take", order });
-    const message = await this.#next();
-    if (message.type === "taken") return message.volume;
-    throw unpackError(message.error!);
+    return await this.#taken.promise;
   }
 
-  go(from: TakenVolume["from"]): void {
-    this.#post({ type: "go", from });
+  /** @param end The end of what was recovered: it is durable. */
+  go(from: JournalEnd, { position, sequence, chain, written }: JournalEnd): void {
+    this.#holds = false;
+    this.#post({ type: "go", from, end: { position, sequence, chain, written } });
   }
 
   /** Waits until it has ended. @throws {UblkError} The error that ended it. */
   async ended(): Promise<void> {
-    const message = await this.#next();
-    if (message.type === "ended" && message.error !== undefined) throw unpackError(message.error);
+    const error = await this.#ended.promise;
+    if (error !== undefined) throw unpackError(error);
   }
 
-  end(): void {
+  /** Ends the thread. Its descriptors, one of which has the journal's lock, would outlive it. */
+  async end(): Promise<void> {
+    if (this.#holds) {
+      this.#post({ type: "leave" });
+      const late = Promise.withResolvers<void>();
+      const cancel = startTimer(LEAVE_MS, late.resolve);
+      await Promise.race([this.#ended.promise, late.promise]);
+      cancel();
+    }
     this.#worker.terminate();
+  }
+
+  #end(error: PackedError | undefined): void {
+    this.#holds = false;
+    if (error !== undefined) this.#taken.reject(unpackError(error));
+    this.#ended.resolve(error);
   }
 
   #post(message: ToDrain): void {
     this.#worker.postMessage(message);
-  }
-
-  #receive(message: FromDrain): void {
-    if (this.#resolve === undefined) this.#message = message;
-    else this.#resolve(message);
-    this.#resolve = undefined;
-  }
-
-  #next(): Promise<FromDrain> {
-    if (this.#message !== undefined) {
-      const message = this.#message;
-      this.#message = undefined;
-      return Promise.resolve(message);
-    }
-    return new Promise((resolve) => this.#resolve = resolve);
   }
 }

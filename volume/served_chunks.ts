@@ -15,6 +15,7 @@ import { Fetcher } from "./cache/fetcher.ts";
 import type { FetchJob } from "./cache/messages.ts";
 import type { CachePlace } from "./cache/options.ts";
 import type { VolumeCounters } from "./counters.ts";
+import { pieceBytes } from "./format/compression.ts";
 import type { Manifest } from "./format/manifest.ts";
 import { ObjectNames } from "./names.ts";
 import { ownerOfChunk } from "./owners.ts";
@@ -35,6 +36,8 @@ export interface ServedChunksParts {
   readonly objects: string | undefined;
   /** The cache's file; undefined for none. */
   readonly cache: CachePlace | undefined;
+  /** Of which copy of the volume it is; undefined for a volume that is no copy. */
+  readonly copy: string | undefined;
   /** The manifest that counts. */
   readonly manifest: Manifest;
   /** The data key; undefined for a volume that is not encrypted. */
@@ -43,6 +46,8 @@ export interface ServedChunksParts {
   readonly epoch: number;
   /** The eventfd that wakes the engine. */
   readonly wakeFd: number;
+  /** How long a reader waits for the store, in microseconds. */
+  readonly waitUs: number;
   /** The volume's counters. */
   readonly counters: VolumeCounters;
   /** Takes a line for the log. */
@@ -55,19 +60,30 @@ const fdOf = (file: File): number => (file as RealFile).fd;
 
 /** Makes a reader of chunks. @throws {UblkError} If the fetching thread cannot open the store. */
 export async function servedChunks(parts: ServedChunksParts): Promise<ChunkReads> {
-  const { name, objects, cache, key, manifest } = parts;
+  const { name, objects, cache, key, manifest, stack } = parts;
   if (objects === undefined || cache !== undefined) return await cachedChunks(parts);
   const names = new ObjectNames(name);
+  const piece = pieceBytes(manifest);
   const open = chunkOpener({
-    ...{ files: realFiles, fdOf, key, pathOf: (object) => `${objects}${object}` },
+    ...{ files: realFiles, fdOf, key, piece, pathOf: (object) => `${objects}${object}` },
     ownerOf: (chunk) => ownerOfChunk(names, manifest, chunk),
   });
-  return new FileChunks(open, ENGINE_SIZES.openChunks, manifest.blockSize);
+  const packed = piece === 0 ? undefined : {
+    piece,
+    allocate: (bytes: number) => {
+      const memory = engineMemory(bytes);
+      // Memory that the kernel has not let go of may still be written to.
+      stack.defer(() => chunks.isIdle ? memory[Symbol.dispose]() : undefined);
+      return memory;
+    },
+  };
+  const chunks = new FileChunks(open, ENGINE_SIZES.openChunks, manifest.blockSize, packed);
+  return chunks;
 }
 
 /** Chunks that are fetched by a thread of their own. */
 async function cachedChunks(parts: ServedChunksParts): Promise<ChunkReads> {
-  const { name, store, manifest, wakeFd, stack } = parts;
+  const { name, store, manifest, wakeFd, waitUs, stack } = parts;
   const { line, lines } = CACHE_SIZES;
   const memory = engineMemory(lines * line);
   let chunks: CachedChunks | undefined = undefined;
@@ -78,7 +94,7 @@ async function cachedChunks(parts: ServedChunksParts): Promise<ChunkReads> {
   const job = {
     ...{ store, name, volume, ancestors, memory: placeOfMemory(memory), line, wakeFd },
   };
-  stack.use(await Fetcher.start(board, job));
+  const fetcher = stack.use(await Fetcher.start(board, job));
   return chunks = openCachedChunks({
     ...{
       ...parts,
@@ -89,7 +105,7 @@ async function cachedChunks(parts: ServedChunksParts): Promise<ChunkReads> {
       memory,
       board,
     },
-    ...{ sizes: CACHE_SIZES, asked: () => board.wake() },
+    ...{ sizes: { ...CACHE_SIZES, waitUs }, asked: () => fetcher.look() },
   });
 }
 

@@ -9,6 +9,7 @@ import { formatSize, parseSize } from "../disk/size.ts";
 import { invalidIn, thrownText } from "../uapi/error.ts";
 import type { EngineSizes } from "./sizes.ts";
 import type { VolumeShape } from "./create.ts";
+import { type Compression, COMPRESSIONS } from "./format/compression.ts";
 import { batchMemoryBytes } from "./journal/batch_layout.ts";
 import { MAX_SEGMENTS } from "./journal/files.ts";
 
@@ -35,17 +36,27 @@ export interface ShapeOptions {
   readonly blockSize?: number;
   /** Most bytes of a chunk. */
   readonly chunkSize?: Size;
+  /** How data is compressed. */
+  readonly compress?: Compression;
 }
 
 /** Checks the shape of a volume. @throws {UblkError} `INVALID_ARGUMENT` */
 export function checkedShape(name: string, options: ShapeOptions): VolumeShape {
   const invalid = invalidIn(`create ${name}`);
   const { blockSize = DEFAULT_BLOCK_SIZE, chunkSize = DEFAULT_CHUNK_SIZE } = options;
+  const { compress = "none" } = options;
+  if (!COMPRESSIONS.includes(compress)) {
+    throw invalid(
+      `data cannot be compressed by ${compress}`,
+      `give one of: ${COMPRESSIONS.join(", ")}`,
+    );
+  }
+  const compression = compress === "none" ? {} : { compression: compress };
   try {
     const { size } = geometryOf({ size: options.size, blockSize });
     const chunk = bytesOf(chunkSize);
     if (chunk >= LEAST_CHUNK_SIZE && chunk <= MOST_CHUNK_SIZE && chunk % PAGE_BYTES === 0) {
-      return { size, blockSize, chunkSize: chunk };
+      return { size, blockSize, chunkSize: chunk, ...compression };
     }
   } catch (error) {
     throw invalid(thrownText(error), "give a size such as 10G", { cause: error });

@@ -4,6 +4,27 @@
  * @module
  */
 
+/** The longest that a request waits for the store, in microseconds. */
+const MOST_WAIT_US = 25_000_000;
+/** The part of a request's deadline that it waits. The rest is for looking, and for the answer. */
+const WAITING = 0.8;
+/** Waits are looked at so many times until they end. */
+const LOOKS = 16;
+
+/**
+ * How long a request may wait for the store, in microseconds: 25 s, or less if its deadline is near.
+ *
+ * @param deadlineMs The deadline in milliseconds; undefined for none.
+ */
+export function waitUsOf(deadlineMs: number | undefined): number {
+  return Math.min(MOST_WAIT_US, WAITING * 1000 * (deadlineMs ?? Infinity));
+}
+
+/** Time until the next look at those who wait, in microseconds: `most`, or less for a short wait. */
+export function lookUsOf(waitUs: number, most: number): number {
+  return Math.min(most, waitUs / LOOKS);
+}
+
 /** Sizes of a cache of chunks. */
 export interface CacheSizes {
   /** Bytes of a line: what is fetched, kept and given up as a whole. A multiple of a block. */
@@ -24,7 +45,7 @@ export const CACHE_SIZES: CacheSizes = {
   lines: 1024,
   ahead: 128,
   writes: 256,
-  waitUs: 25_000_000,
+  waitUs: MOST_WAIT_US,
 };
 
 /** Sizes that an engine is built with. */

@@ -6,14 +6,16 @@
  * @module
  */
 
+import { realFiles } from "../files/real.ts";
 import { retried } from "../store/retry.ts";
 import { type Store, StoreError } from "../store/store.ts";
 import { isUblkError, UblkError } from "../uapi/error.ts";
 import { catalogOf, type CatalogPlace, changeCatalog, checkNotRemoved } from "./catalog.ts";
-import { notFound, readHead, readManifest, stateOf } from "./committed.ts";
+import { notFound, readHead, readManifest, stateOf } from "./state.ts";
 import type { Catalog, CatalogEntry } from "./format/catalog.ts";
 import type { Head } from "./format/head.ts";
 import type { Manifest } from "./format/manifest.ts";
+import { marksOf, takeMark, waitForEntry } from "./marks/take.ts";
 import { checkedSnapshotName, ObjectNames, type VolumeReference } from "./names.ts";
 import { MACHINE, type Seam } from "./seam.ts";
 import { type StoreLike, storeOf } from "./store_like.ts";
@@ -27,12 +29,19 @@ export const READER_MS: number = 24 * 3600 * 1000;
 /** Options of {@linkcode createSnapshot}. */
 export interface SnapshotOptions extends Partial<WaitForStoreOptions> {
   /**
-   * The folder of journals. What the volume's journal has is in the snapshot too: it is waited for
-   * until the store has it.
+   * The folder of journals. What the volume's journal has is in the snapshot too.
    *
    * @default The snapshot is of the last state that the store has
    */
   readonly journal?: string;
+  /**
+   * Wait until the store has it. Otherwise the snapshot of a volume that is attached here is taken once
+   * it is durable on this machine, as a FLUSH is: it is lost only with the journal, and the volume's
+   * server brings it to the store.
+   *
+   * @default false
+   */
+  readonly wait?: boolean;
   /**
    * How long a store that fails is tried again, in milliseconds.
    *
@@ -60,6 +69,8 @@ export interface SnapshotInfo {
   readonly committed: Date;
   /** Of the disk, in bytes. */
   readonly size: number;
+  /** One that is pending was taken on this machine, and is on its way to the store. */
+  readonly state: "pending" | "completed";
 }
 
 /**
@@ -67,20 +78,29 @@ export interface SnapshotInfo {
  * answered before the call. Whoever has it attached goes on.
  *
  * @throws {UblkError} `VOLUME_NOT_FOUND`; `VOLUME_EXISTS` if there is a snapshot of that name;
- *   `VOLUME_JOURNAL` or `VOLUME_BUSY` if the journal is elsewhere, or nobody brings it to the store.
+ *   `VOLUME_JOURNAL` or `VOLUME_BUSY` if the journal is elsewhere, or nobody serves the volume.
  */
 export async function createSnapshot(
   store: StoreLike,
   name: string,
   snapshot: string,
-  { journal, files, patienceMs = PATIENCE_MS, seam = MACHINE }: SnapshotOptions = {},
+  { journal, files = realFiles, wait = false, patienceMs = PATIENCE_MS, seam = MACHINE }:
+    SnapshotOptions = {},
 ): Promise<void> {
   checkedSnapshotName(snapshot);
   await using stack = new AsyncDisposableStack();
   const opened = await storeOf(store, stack);
   const names = new ObjectNames(name);
-  if (journal !== undefined) await waitForStore(opened, name, { journal, files });
   const id = seam.uuid();
+  if (journal !== undefined) {
+    const place = { store: opened, name, folder: `${journal}/${name}`, files };
+    const mark = { id, name: snapshot };
+    if (await takeMark(place, mark, seam, () => snapshotExists(name, snapshot))) {
+      if (wait) await waitForEntry(place, mark);
+      return;
+    }
+    await waitForStore(opened, name, { journal, files });
+  }
   await retried(() =>
     keep(opened, names, seam, (catalog, manifest) => {
       const there = snapshotIn(catalog, snapshot);
@@ -136,22 +156,45 @@ export function snapshotExists(name: string, snapshot: string): UblkError {
   });
 }
 
-/** The snapshots of a volume, the oldest first. @throws {UblkError} `VOLUME_NOT_FOUND` */
-export async function listSnapshots(store: StoreLike, name: string): Promise<SnapshotInfo[]> {
+/**
+ * The snapshots of a volume, the oldest first.
+ *
+ * @param options `journal` is the folder of journals: with it, those that were taken on this machine and
+ *   that the store does not have yet are there too.
+ * @throws {UblkError} `VOLUME_NOT_FOUND`
+ */
+export async function listSnapshots(
+  store: StoreLike,
+  name: string,
+  { journal, files = realFiles }: Pick<SnapshotOptions, "journal" | "files"> = {},
+): Promise<SnapshotInfo[]> {
   await using stack = new AsyncDisposableStack();
   const opened = await storeOf(store, stack);
   const names = new ObjectNames(name);
   const found = await readHead(opened, names);
   if (found === undefined) throw notFound(opened, name);
   const { volume } = found.head;
+  // In this order: a mark goes once its entry is there.
+  const marks = journal === undefined
+    ? []
+    : marksOf({ files, folder: `${journal}/${name}` }, found.head);
   const { entries } = await catalogOf(opened, names, volume);
   const snapshots = entries.filter(({ kind }) => kind === "snapshot");
-  const infos = await Promise.all(snapshots.map(async (entry) => ({
+  const infos: SnapshotInfo[] = await Promise.all(snapshots.map(async (entry) => ({
     name: entry.name,
     created: new Date(entry.time),
     committed: new Date((await readManifest(opened, names, { volume, ...entry })).time),
     size: entry.size,
+    state: "completed" as const,
   })));
+  const pending = marks.filter(({ id }) => entries.every((entry) => entry.id !== id));
+  if (pending.length > 0) {
+    const { size } = (await stateOf(opened, names)).manifest;
+    for (const { name, time } of pending) {
+      const created = new Date(time);
+      infos.push({ name, created, committed: created, size, state: "pending" });
+    }
+  }
   return infos.sort((left, right) => left.created.getTime() - right.created.getTime());
 }
 

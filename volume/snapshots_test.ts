@@ -67,7 +67,7 @@ Deno.test("createSnapshot + with the journal it has what was answered before", a
     await using volume = await Volume.open("v", at);
     await volume.write(filled(7), 0);
     // Nobody has asked the store to have it.
-    await createSnapshot(at.store, "v", "s", { journal: at.journal });
+    await createSnapshot(at.store, "v", "s", { journal: at.journal, wait: true });
     assertEquals(await firstByte(at.store, "v@s"), 7);
   });
 });

@@ -3,25 +3,36 @@
  *
  * **Which journal continues the volume** is in the head. A volume that was detached in order has
  * none, and may be attached with any. Otherwise what was acknowledged last is in that journal alone,
- * so only it will do, unless somebody says by name that he goes on without.
+ * so only it will do, unless somebody says by name that he goes on without. That gives nothing up
+ * which is there and can be read: who says so has lost a journal, and may say it once too often.
  *
  * @module
  */
 
 import type { File, Files } from "../files/port.ts";
+import { wait } from "../store/retry.ts";
 import type { Store } from "../store/store.ts";
 import { isUblkError, UblkError } from "../uapi/error.ts";
-import { Committed, readHead } from "./committed.ts";
+import { catalogOf } from "./catalog.ts";
+import { Committed } from "./committed.ts";
+import { readHead } from "./state.ts";
 import type { Head } from "./format/head.ts";
 import type { Manifest } from "./format/manifest.ts";
 import { NO_UUID } from "./format/record.ts";
-import { writtenIn } from "./journal/remains.ts";
+import { remainsOf } from "./journal/remains.ts";
 import type { Lease } from "./lease.ts";
 import { stillHeld, waitOutLease } from "./lease_wait.ts";
-import type { LostJournal } from "./lost.ts";
+import { type LostJournal, removedWords } from "./lost.ts";
 import { ObjectNames } from "./names.ts";
-import { makeSegments, removeSegments, segmentPaths } from "./journal/files.ts";
-import { type JournalIdentity, readIdentity, writeIdentity } from "./journal/identity.ts";
+import { keyOf } from "./opened_store.ts";
+import {
+  areBlank,
+  makeSegments,
+  removeSegments,
+  segmentPaths,
+  syncSegments,
+} from "./journal/files.ts";
+import { type JournalIdentity, mayBeOf, readIdentity, writeIdentity } from "./journal/identity.ts";
 import type { JournalEnd } from "./journal/end.ts";
 import type { Seam } from "./seam.ts";
 
@@ -39,7 +50,10 @@ export interface TakeOptions {
   readonly segmentSize: number;
   /** Number of segments of a journal that is made. */
   readonly segments: number;
-  /** Go on without the journal, with what the store has. A journal in the folder is given up. */
+  /**
+   * Go on without the journal, with what the store has. A journal in the folder is given up, unless
+   * it is the one that continues the volume, and can be read: then it does.
+   */
   readonly withoutJournal: boolean;
   /**
    * Without the journal: do not wait until the lease of whoever has the volume has run out. What that
@@ -68,6 +82,8 @@ export interface Taken extends Disposable {
   readonly from: JournalEnd;
   /** The loss, if it was taken without its journal. */
   readonly lost?: LostJournal;
+  /** A line about a journal that was kept in the folder until now, if it may have had data. */
+  readonly removed?: string;
 }
 
 /**
@@ -76,22 +92,31 @@ export interface Taken extends Disposable {
  * @throws {UblkError} `VOLUME_NOT_FOUND`, `VOLUME_JOURNAL`, `VOLUME_BUSY`, `VOLUME_DAMAGED`.
  */
 export async function takeVolume(options: TakeOptions): Promise<Taken> {
-  const { store, name, files, folder } = options;
+  const { store, name, files, folder, withoutJournal } = options;
   using stack = new DisposableStack();
   stack.use(lockFolder(files, folder));
   await store.verify?.();
   const waitedFor = await waitForWriter(options);
   let identity: JournalIdentity | undefined = undefined;
   let lost: LostJournal | undefined = undefined;
-  const committed = await Committed.claim(store, name, options, (head, manifest) => {
+  let removed: string | undefined = undefined;
+  const names = new ObjectNames(name);
+  const committed = await Committed.claim(store, name, options, async (head, manifest) => {
     // Somebody may have attached it since it was looked at.
     if (mustWait(options, head) && head.nonce !== waitedFor) throw stillHeld(name, head);
     const found = identityIn(options);
-    if (head.journal === NO_UUID || options.withoutJournal) {
-      if (head.journal !== NO_UUID) lost = lostWith(options, head, manifest, found);
-      identity = makeJournal(options, head, manifest, found);
-    } else if (found?.journal === head.journal) identity = found;
-    else throw missingJournal(options, head);
+    const own = head.journal !== NO_UUID && found?.journal === head.journal ? found : undefined;
+    const remains = own && withoutJournal
+      ? remainsOf(files, folder, own, endOf(manifest), keyOf(store))
+      : undefined;
+    if (own !== undefined && (!withoutJournal || remains!.isWhole)) {
+      identity = goOnWith(options, own);
+    } else if (head.journal === NO_UUID || withoutJournal) {
+      if (head.journal !== NO_UUID) lost = lostWith(head, manifest, remains);
+      if (own === undefined && wasKept(options, found)) removed = removedWords(name, folder);
+      const { copy } = await catalogOf(store, names, head.volume);
+      identity = makeJournal(options, head, manifest, copy, found);
+    } else throw missingJournal(options, head);
     return identity.journal;
   });
   const journal = identity! as JournalIdentity;
@@ -105,7 +130,7 @@ export async function takeVolume(options: TakeOptions): Promise<Taken> {
   }
   const owned = stack.move();
   return {
-    ...{ committed, identity: journal, paths, lost },
+    ...{ committed, identity: journal, paths, lost, removed },
     from: endOf(committed.manifest),
     [Symbol.dispose]: () => owned.dispose(),
   };
@@ -131,20 +156,12 @@ function mustWait({ withoutJournal, force }: TakeOptions, head: Head): boolean {
   return withoutJournal && !force && head.attached && head.leaseMs > 0;
 }
 
-function wait(ms: number): Promise<void> {
-  return new Promise((resolve) => setTimeout(resolve, ms));
-}
-
 /** What is lost with a journal that is given up. */
 function lostWith(
-  { files, folder }: TakeOptions,
   head: Head,
   manifest: Manifest,
-  found: JournalIdentity | undefined,
+  { written } = { written: 0 },
 ): LostJournal {
-  const written = found?.journal === head.journal
-    ? writtenIn(files, folder, found, endOf(manifest))
-    : 0;
   const bytes = Math.max(head.written, written, manifest.written) - manifest.written;
   return { host: head.host, time: manifest.time, bytes };
 }
@@ -194,6 +211,14 @@ function identityIn({ files, folder, withoutJournal }: TakeOptions): JournalIden
   }
 }
 
+/** Goes on with a journal. It was left if an older copy of the store was brought back since. */
+function goOnWith({ files, folder }: TakeOptions, found: JournalIdentity): JournalIdentity {
+  if (found.isLeft !== true) return found;
+  const { isLeft: _, ...identity } = found;
+  writeIdentity(files, folder, identity);
+  return identity;
+}
+
 /**
  * Makes a folder hold a new journal for a volume.
  *
@@ -204,24 +229,51 @@ function identityIn({ files, folder, withoutJournal }: TakeOptions): JournalIden
 function makeJournal(
   { files, folder, seam, segmentSize, segments }: TakeOptions,
   head: Head,
-  manifest: Manifest,
+  { volume, blockSize }: Manifest,
+  copy: string | undefined,
   found: JournalIdentity | undefined,
 ): JournalIdentity {
-  if (found !== undefined && found.volume !== head.volume) {
+  if (found !== undefined && !mayBeOf(found, { volume, copy })) {
     throw new UblkError("VOLUME_JOURNAL", {
       operation: `journal ${folder}`,
-      reason: "it is the journal of another volume",
+      reason: found.volume === volume
+        ? "it is the journal of another copy of the volume"
+        : "it is the journal of another volume",
       hint: "give each volume a folder of its own",
     });
   }
   const identity: JournalIdentity = {
-    ...{ volume: head.volume, journal: seam.uuid(), size: segmentSize, files: segments },
-    blockSize: manifest.blockSize,
+    ...{ volume, journal: seam.uuid(), size: segmentSize, files: segments, blockSize },
+    ...copy === undefined ? {} : { copy },
   };
+  // An attempt before may have failed, and its head arrive late: then this is the journal in it.
+  if (found !== undefined && head.journal === NO_UUID && isBlank(files, folder, found, identity)) {
+    syncSegments(files, folder);
+    return found;
+  }
   // The old one is of no use any more: the head names none, or the caller has given it up. It loses
   // its identity first: without some of its files it would pass for a journal that is empty.
   writeIdentity(files, folder, identity);
   removeSegments(files, folder);
   makeSegments(files, folder, segments, segmentSize);
   return identity;
+}
+
+/** Whether a journal may have data that no store has: a server was cut off, or it was given up. */
+function wasKept({ files, folder }: TakeOptions, found: JournalIdentity | undefined): boolean {
+  return found !== undefined && found.isLeft !== true &&
+    !areBlank(files, folder, found.files, found.size);
+}
+
+/** Whether a journal is just as a new one would be, and was never written to. */
+function isBlank(
+  files: Files,
+  folder: string,
+  found: JournalIdentity,
+  wanted: JournalIdentity,
+): boolean {
+  const { volume, copy, blockSize, size, files: count, isLeft = false } = found;
+  return !isLeft && volume === wanted.volume && copy === wanted.copy &&
+    blockSize === wanted.blockSize && size === wanted.size && count === wanted.files &&
+    areBlank(files, folder, count, size);
 }

@@ -6,7 +6,7 @@
 
 import { Buffer } from "node:buffer";
 import { realFiles } from "../files/real.ts";
-import type { Files } from "../files/port.ts";
+import type { File, Files } from "../files/port.ts";
 import { readUpTo, writeWhole } from "../files/whole.ts";
 import { formatSize } from "../disk/size.ts";
 import { UblkError } from "../uapi/error.ts";
@@ -82,7 +82,7 @@ export async function importPortions(
   { onProgress, files = realFiles }: TransferOptions,
   write: (data: Uint8Array<ArrayBuffer>, offset: number) => Promise<number>,
 ): Promise<TransferProgress> {
-  using file = files.open(path);
+  using file = openImage(files, path);
   const totalBytes = file.size();
   refuseLarger(path, totalBytes, volume);
   const transfer = new Transfer(totalBytes, onProgress);
@@ -96,6 +96,22 @@ export async function importPortions(
   await transfer.finish();
   await volume.flush();
   return transfer.progress;
+}
+
+/**
+ * Opens an image to read it.
+ *
+ * @throws {UblkError} `INVALID_ARGUMENT` if there is none, or nothing with a length: a pipe would pass for
+ *   an empty image; the errors of files.
+ */
+export function openImage(files: Files, path: string): File {
+  const kind = files.status(path)?.kind;
+  if (kind === "file" || kind === "block device") return files.open(path);
+  throw new UblkError("INVALID_ARGUMENT", {
+    operation: `import ${path}`,
+    reason: kind === undefined ? "there is no such file" : `it is a ${kind}`,
+    hint: "give a file or a block device",
+  });
 }
 
 /** Refuses an image that is larger than the volume. @throws {UblkError} `INVALID_ARGUMENT` */

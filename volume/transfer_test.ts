@@ -44,12 +44,21 @@ Deno.test("importImage, exportImage + an image comes out as it went in, without 
   });
 });
 
-Deno.test("importImage + refuses an image larger than the volume", async () => {
+Deno.test("importImage + refuses an image larger than the volume, and what has no length", async () => {
   await inFolder(async (at) => {
     await Deno.writeFile(`${at.folder}/image`, new Uint8Array(8193));
     await Volume.create("v", { store: at.store, size: 8192 });
     await using volume = await Volume.open("v", at);
-    const error = await assertRejects(() => importImage(`${at.folder}/image`, volume), UblkError);
-    assertEquals(error.code, "INVALID_ARGUMENT");
+    for (
+      const [path, words] of [
+        [`${at.folder}/image`, "it has 8 KiB"],
+        [`${at.folder}/none`, "there is no such file; give"],
+        [at.folder, "it is a directory; give"],
+        ["/dev/zero", "it is a character device; give"],
+      ]
+    ) {
+      const error = await assertRejects(() => importImage(path, volume), UblkError, words);
+      assertEquals(error.code, "INVALID_ARGUMENT");
+    }
   });
 });

@@ -13,13 +13,14 @@ import { UBLK_IO_OP_DISCARD, UBLK_IO_OP_FLUSH, UBLK_IO_OP_WRITE_ZEROES } from ".
 import { ENGINE_SIZES, type EngineSizes } from "./sizes.ts";
 import { createVolume } from "./create.ts";
 import type { VolumeCounter } from "./counters.ts";
+import type { Compression } from "./format/compression.ts";
 import { NOWHERE } from "./maps.ts";
 import { hostName } from "./host_name.ts";
 import { ObjectNames, referenceOf } from "./names.ts";
 import { type OpenedVolume, openForReading, openForWriting, type OpenParts } from "./open.ts";
 import { checkedLease } from "./lease.ts";
 import type { VolumeKeySource } from "./seal/key_source.ts";
-import { keyOf } from "./seal/sealed_store.ts";
+import { keyOf } from "./opened_store.ts";
 import { unlocked } from "./seal/unlock.ts";
 import { MACHINE, type Seam } from "./seam.ts";
 import { checkedCache } from "./cache/options.ts";
@@ -28,8 +29,6 @@ import { checkedShape, DEFAULT_JOURNAL_SIZE, journalShape, type ShapeOptions } f
 import { type StoreLike, storeOf } from "./store_like.ts";
 import type { LostJournal } from "./lost.ts";
 
-/** Most blocks of one request without data: the journal counts them in 32 bits. */
-const MOST_BLOCKS = 2 ** 31;
 const PATIENCE_MS = 30_000;
 
 /** Options of {@linkcode Volume.create}. */
@@ -50,6 +49,13 @@ export interface CreateVolumeOptions extends ShapeOptions {
    * @default 4 MiB
    */
   readonly chunkSize?: Size;
+  /**
+   * How data is compressed in the store, for good: `"zstd"`, or `"none"`. What does not become smaller
+   * by an eighth stays as it is.
+   *
+   * @default {"none"}
+   */
+  readonly compress?: Compression;
   /**
    * Encrypts the volume. Whoever opens it needs the key: without it, everything in it is lost.
    *
@@ -110,7 +116,8 @@ export interface OpenVolumeOptions {
   readonly readOnly?: boolean;
   /**
    * Go on with what the store has if the journal is not there. What was written last is lost:
-   * {@linkcode Volume.lost} says how old the state is, and how much is surely missing.
+   * {@linkcode Volume.lost} says how old the state is, and how much is surely missing. If the
+   * journal is there and can be read, the volume goes on with it.
    *
    * @default false
    */
@@ -426,11 +433,7 @@ export class Volume implements AsyncDisposable {
 
   async #zero(verb: string, op: number, offset: number, length: number): Promise<void> {
     this.#check(verb, offset, length);
-    const most = MOST_BLOCKS * this.blockSize;
-    const answer = this.#opened.host.inParts(length, most, (at, part) => ({
-      ...{ op, offset: offset + at, length: part },
-    }));
-    await this.#done(verb, offset, length, answer);
+    await this.#done(verb, offset, length, this.#opened.host.zeroWhole(op, offset, length));
   }
 
   /** Checks a request. */

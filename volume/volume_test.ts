@@ -20,8 +20,8 @@ const BLOCK = 4096;
 
 async function copyFolder(from: string, to: string): Promise<void> {
   await Deno.mkdir(to, { recursive: true });
-  for await (const { name } of Deno.readDir(from)) {
-    await Deno.copyFile(`${from}/${name}`, `${to}/${name}`);
+  for await (const { name, isFile } of Deno.readDir(from)) {
+    if (isFile) await Deno.copyFile(`${from}/${name}`, `${to}/${name}`);
   }
 }
 
@@ -372,7 +372,13 @@ for (const isThere of [false, true]) {
       // Only the journal knows of this.
       time = 4000;
       await first.write(filled(3), 4 * BLOCK);
-      if (isThere) await copyFolder(`${folder}/journal/v`, `${folder}/other/v`);
+      if (isThere) {
+        await copyFolder(`${folder}/journal/v`, `${folder}/other/v`);
+        // A whole one is not given up.
+        const segments = [...Deno.readDirSync(`${folder}/other/v`)].map(({ name }) => name)
+          .filter((name) => /^journal-\d+$/.test(name));
+        await Deno.remove(`${folder}/other/v/${segments.sort().at(-1)}`);
+      }
       const other = { ...options, journal: `${folder}/other`, withoutJournal: true };
       const second = await Volume.open("v", other);
       assertEquals(second.lost?.time, 2000);
@@ -552,4 +558,55 @@ Deno.test("Volume + a process that is killed loses nothing that was answered", a
       last = Math.max(...words.filter((_, at) => at % (BLOCK / 4) === 0));
     }
   }, { onDisk: true });
+});
+
+Deno.test("Volume.close + data waits to be moved meanwhile + nothing is committed beside the release", async () => {
+  await inFolder(async ({ journal, journalSize }) => {
+    const inner = new MemoryStore();
+    const reading = Promise.withResolvers<void>();
+    const mayRead = Promise.withResolvers<void>();
+    let isClosing = false;
+    const late: string[] = [];
+    const store = Object.assign(Object.create(inner) as MemoryStore, {
+      async get(...args: Parameters<MemoryStore["get"]>) {
+        // Only whoever moves data reads it.
+        if (args[0].startsWith("v/chunks/")) {
+          reading.resolve();
+          await mayRead.promise;
+        }
+        return await inner.get(...args);
+      },
+      async putIfAbsent(...args: Parameters<MemoryStore["putIfAbsent"]>) {
+        if (isClosing) late.push(args[0]);
+        return await inner.putIfAbsent(...args);
+      },
+      async replace(...args: Parameters<MemoryStore["replace"]>) {
+        // All has been synced: it is the release.
+        if (isClosing && args[0] === "v/head") {
+          mayRead.resolve();
+          for (let turn = 0; turn < 20; turn++) await new Promise((done) => setTimeout(done, 1));
+        }
+        return await inner.replace(...args);
+      },
+    });
+    for (const name of ["list", "delete"] as const) {
+      Object.assign(store, { [name]: inner[name].bind(inner) });
+    }
+    await Volume.create("v", { store, size: "1M", chunkSize: "64K" });
+    let nowMs = 0;
+    const seam = { ...MACHINE, clock: () => nowMs };
+    const volume = await Volume.open("v", { store, journal, journalSize, seam });
+    await volume.write(new Uint8Array(1 << 20).fill(1), 0);
+    await volume.sync();
+    for (let block = 0; block < 256; block++) {
+      if (block % 4 > 0) await volume.write(new Uint8Array(4096).fill(2), block * 4096);
+    }
+    // No collection waits for its turn.
+    nowMs += 1e6;
+    await volume.sync();
+    await reading.promise;
+    isClosing = true;
+    await volume.close();
+    assertEquals(late, []);
+  });
 });

@@ -1,33 +1,35 @@
 /**
  * Waits until a volume's store has everything that was answered before, from another process than
- * the one that serves it: it reads the journal beside the server, asks its drain for it, and then
- * watches the head.
+ * the one that serves it: it asks the server, which tells how far it has come, and then watches the
+ * head. Where no server can be asked, the journal tells.
  *
  * @module
  */
 
 import type { Files } from "../files/port.ts";
 import { realFiles } from "../files/real.ts";
-import { retried } from "../store/retry.ts";
-import { isUblkError, UblkError } from "../uapi/error.ts";
-import { askDrain } from "./drain/ask.ts";
-import { notFound, readHead, readManifest } from "./committed.ts";
+import { retried, wait } from "../store/retry.ts";
+import { isUblkError } from "../uapi/error.ts";
+import { notFound, readHead, readManifest } from "./state.ts";
 import type { Manifest } from "./format/manifest.ts";
 import { NO_UUID } from "./format/record.ts";
+import { askServer } from "./marks/door.ts";
+import { isServed } from "./marks/served.ts";
 import { segmentPaths } from "./journal/files.ts";
 import { readIdentity } from "./journal/identity.ts";
-import { scanJournal } from "./journal/scan.ts";
+import { newestSegment, scanJournal } from "./journal/scan.ts";
 import { ObjectNames } from "./names.ts";
 import { type StoreLike, storeOf } from "./store_like.ts";
-import { endOf, missingJournal } from "./take.ts";
+import { endOf } from "./take.ts";
+import { elsewhere, unserved, untold } from "./unstored.ts";
 
 /** Time between the first two looks at the head, and the longest, in milliseconds. */
 const FIRST_LOOK_MS = 10;
 const LOOK_MS = 100;
-/** How long a store that fails is asked again, in milliseconds. */
+/** How long a store that fails, or a server that tells nothing, is asked again, in milliseconds. */
 const PATIENCE_MS = 30_000;
-/** A journal that changes under the reader looks damaged, or ends early; it is read again. */
-const TRIES = 20;
+/** How long a server may take to answer, in milliseconds. */
+const ANSWER_MS = 10_000;
 
 /** Options of {@linkcode waitForStore}. */
 export interface WaitForStoreOptions {
@@ -45,7 +47,7 @@ export interface WaitForStoreOptions {
  * Waits until the store has every write that was answered before.
  *
  * @throws {UblkError} `VOLUME_NOT_FOUND`; `VOLUME_JOURNAL` if its journal is not here; `VOLUME_BUSY`
- *   if nobody serves it, so that nothing would come.
+ *   if nobody serves it, so that nothing would come, or if its server does not tell how far it has come.
  */
 export async function waitForStore(
   store: StoreLike,
@@ -62,68 +64,75 @@ export async function waitForStore(
     const found = await readHead(opened, names);
     if (found === undefined) throw notFound(opened, name);
     if (found.head.journal === NO_UUID) return undefined;
+    const manifest = await readManifest(opened, names, found.head);
     const identity = files.status(folder) === undefined ? undefined : readIdentity(files, folder);
     if (identity?.journal !== found.head.journal) {
-      throw missingJournal({ folder, name }, found.head);
+      throw elsewhere(folder, found.head, manifest, name);
     }
-    return await readManifest(opened, names, found.head);
+    return manifest;
   };
-  let wanted = -1;
-  for (let tries = 0; wanted < 0; tries++) {
-    const before = await stored();
-    if (before === undefined) return;
-    const last = lastSequence(files, folder, before, tries === TRIES);
-    const after = await stored();
-    if (after === undefined) return;
-    // A commit lets files be used again, under the eyes of who reads them.
-    if (last !== undefined && after.number === before.number) wanted = last;
-    else await pause(LOOK_MS);
+  let wanted: number | undefined = undefined;
+  const end = performance.now() + PATIENCE_MS;
+  while (wanted === undefined) {
+    const manifest = await stored();
+    if (manifest === undefined) return;
+    wanted = await askedSequence(folder) ?? lastSequence(files, folder, manifest);
+    if (wanted !== undefined) break;
+    if (performance.now() > end) throw untold(name);
+    await wait(LOOK_MS);
   }
   for (let ms = FIRST_LOOK_MS;; ms = Math.min(2 * ms, LOOK_MS)) {
     const manifest = await stored();
     if (manifest === undefined || manifest.sequence >= wanted) return;
-    checkServed(files, folder, name);
-    if (ms === FIRST_LOOK_MS) askDrain(files, folder);
-    await pause(ms);
+    if (!isServed(files, folder)) throw unserved(name, manifest);
+    await wait(ms);
   }
 }
 
-/** The sequence of the last batch in the journal; undefined if it changed meanwhile. */
-function lastSequence(
-  files: Files,
-  folder: string,
-  manifest: Manifest,
-  isLast: boolean,
-): number | undefined {
-  const identity = readIdentity(files, folder)!;
+/**
+ * Has the server bring everything to the store.
+ *
+ * @returns The sequence of the last batch that it has answered; undefined if it does not tell.
+ */
+async function askedSequence(folder: string): Promise<number | undefined> {
+  const answer = await askServer(folder, { all: true }, ANSWER_MS);
+  const sequence = /^asked (\d+)$/.exec(answer)?.[1];
+  return sequence === undefined ? undefined : Number(sequence);
+}
+
+/**
+ * The sequence of the last batch in the journal, where no server tells it.
+ *
+ * @returns Undefined if the journal has changed under the reader, so that it may have missed batches.
+ * @throws {UblkError} `VOLUME_DAMAGED` if nobody serves it.
+ */
+function lastSequence(files: Files, folder: string, manifest: Manifest): number | undefined {
+  const identity = readIdentity(files, folder);
+  if (identity === undefined) return undefined;
   const { volume, journal, size, blockSize } = identity;
   using stack = new DisposableStack();
   const opened = segmentPaths(files, folder).map((path) => stack.use(files.open(path)));
-  let last = manifest.sequence;
+  const parts = {
+    ...{ files: opened, volume, journal, blockSize, size, from: endOf(manifest) },
+    words: `journal ${folder}`,
+  };
+  const isBesideServer = isServed(files, folder);
+  const begun = newestSegment(parts);
   try {
-    const scan = scanJournal({
-      ...{ files: opened, volume, journal, blockSize, size, from: endOf(manifest) },
-      ...{ buffer: new Uint8Array(size), words: `journal ${folder}` },
-    });
-    for (const { header } of scan) last = header.sequence;
-    return last;
+    const scan = scanJournal(parts);
+    let step = scan.next();
+    while (!step.done) step = scan.next();
+    const { position, sequence } = step.value;
+    if (!isBesideServer && !isServed(files, folder)) return sequence;
+    // What follows is missed only if its file has been used again. While segments begin, batches of the
+    // next one may be there before its header is.
+    const newest = newestSegment(parts);
+    const last = Math.floor(position / size) + opened.length - (newest === begun ? 1 : 2);
+    return newest <= last ? sequence : undefined;
   } catch (error) {
-    if (isLast || !isUblkError(error) || error.code !== "VOLUME_DAMAGED") throw error;
-    return undefined;
+    const isDamage = isUblkError(error) && error.code === "VOLUME_DAMAGED";
+    // A batch that is being written looks as one that is lost.
+    if (isDamage && (isBesideServer || isServed(files, folder))) return undefined;
+    throw error;
   }
-}
-
-/** Throws if nobody serves the volume: whoever serves it holds a lock. */
-function checkServed(files: Files, folder: string, name: string): void {
-  using file = files.open(`${folder}/lock`, { write: true, create: "if-missing" });
-  if (!file.lock("shared")) return;
-  throw new UblkError("VOLUME_BUSY", {
-    operation: `sync ${name}`,
-    reason: "its journal has what the store lacks, and no server brings it there",
-    hint: `attach it: ublk-volume attach ${name}`,
-  });
-}
-
-function pause(ms: number): Promise<void> {
-  return new Promise((resolve) => setTimeout(resolve, ms));
 }

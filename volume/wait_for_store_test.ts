@@ -1,10 +1,16 @@
 import { assert, assertEquals, assertRejects } from "@std/assert";
 import { open, volume as disk } from "../backends/volume.ts";
-import { inFolder } from "../tests/volumes/folders.ts";
+import type { File, Files, OpenOptions } from "../files/port.ts";
+import { realFiles } from "../files/real.ts";
+import { FaultyStore } from "../store/faulty.ts";
+import { MemoryStore } from "../store/memory.ts";
+import { inFolder, type VolumeFolders } from "../tests/volumes/folders.ts";
+import { turnOfEventLoop } from "../uring/libc.ts";
 import { UblkError } from "../uapi/error.ts";
 import { COMMIT_MS } from "./drain/policy.ts";
+import { ObjectNames } from "./names.ts";
 import { Volume } from "./volume.ts";
-import { waitForStore } from "./wait_for_store.ts";
+import { waitForStore, type WaitForStoreOptions } from "./wait_for_store.ts";
 
 const BLOCK = 4096;
 
@@ -31,5 +37,116 @@ Deno.test("waitForStore waits until the store has what the journal had", async (
     await volume.read(block, BLOCK);
     assertEquals(block[0], 5);
     await served.close!();
+  });
+});
+
+/** Calls before each read of the head. */
+class BusyStore extends FaultyStore {
+  beforeHead: () => Promise<void> = () => Promise.resolve();
+
+  override async get(...args: Parameters<FaultyStore["get"]>) {
+    if (args[0] === new ObjectNames("v").head) await this.beforeHead();
+    return await super.get(...args);
+  }
+}
+
+/** Waits beside a server that commits before each look, and tells whether the store has what was written. */
+async function waitBesideCommits(at: VolumeFolders, journal: string): Promise<void> {
+  const store = new MemoryStore();
+  await Volume.create("v", { store, size: "4M" });
+  const served = await Volume.open("v", { store, journal, journalSize: at.journalSize });
+  const block = new Uint8Array(BLOCK);
+  const busy = new BusyStore(store);
+  let looks = 0;
+  busy.beforeHead = async () => {
+    if (++looks > 50) throw new Error("it never returns");
+    // In the journal, but not in the store.
+    await served.write(block.fill(looks), BLOCK);
+    await served.sync();
+    await served.write(block.fill(looks), 2 * BLOCK);
+  };
+  await served.write(block.fill(5), 0);
+  await waitForStore(busy, "v", { journal });
+  await using volume = await Volume.open("v", { store, readOnly: true });
+  await volume.read(block, 0);
+  assertEquals(block[0], 5);
+  await served.close();
+}
+
+Deno.test("waitForStore + a server that commits all the time + returns", async () => {
+  await inFolder((at) => waitBesideCommits(at, at.journal));
+});
+
+Deno.test("waitForStore + a server that commits all the time, and cannot be asked + returns", async () => {
+  await inFolder((at) => waitBesideCommits(at, `${at.journal}/${"long".repeat(30)}`));
+});
+
+/** Files of which the second batch of a journal is not there the first times that it is opened. */
+function lateFiles(times: number): { readonly files: Files; readonly hasCome: Promise<void> } {
+  const { promise: hasCome, resolve } = Promise.withResolvers<void>();
+  let left = times;
+  const open = (path: string, options?: OpenOptions) => {
+    const file = realFiles.open(path, options);
+    if (!path.endsWith("/journal-0000")) return file;
+    if (left-- <= 0) {
+      resolve();
+      return file;
+    }
+    return {
+      readAt(buffer: Uint8Array<ArrayBuffer>, offset: number) {
+        const count = file.readAt(buffer, offset);
+        const at = (position: number) => Math.min(Math.max(position - offset, 0), count);
+        buffer.fill(0, at(3 * BLOCK), at(4 * BLOCK));
+        return count;
+      },
+      [Symbol.dispose]: () => file.close(),
+    } as File;
+  };
+  return { files: { ...realFiles, open }, hasCome };
+}
+
+/** Runs with a volume whose journal alone has three batches, and whose server cannot be asked. */
+async function withBatches(
+  run: (served: Volume, store: FaultyStore, journal: string) => Promise<void>,
+): Promise<void> {
+  await inFolder(async ({ journal, journalSize }) => {
+    const store = new FaultyStore(new MemoryStore());
+    await Volume.create("v", { store, size: "4M" });
+    const served = await Volume.open("v", { store, journal, journalSize, patienceMs: 0 });
+    store.faults = ({ name }) => name === "get" ? undefined : "unavailable";
+    for (let nth = 0; nth < 3; nth++) {
+      await served.write(new Uint8Array(BLOCK).fill(5), nth * BLOCK);
+      await served.flush();
+    }
+    await Deno.remove(`${journal}/v/asked`);
+    await run(served, store, journal);
+  });
+}
+
+Deno.test("waitForStore + a batch that seems lost, and a server that cannot be asked + is no damage", async () => {
+  await withBatches(async (served, store, journal) => {
+    const { files, hasCome } = lateFiles(22);
+    const waits = waitForStore(store, "v", { journal, files });
+    await Promise.race([waits, hasCome]);
+    store.faults = undefined;
+    await waits;
+    await using volume = await Volume.open("v", { store, readOnly: true });
+    const block = new Uint8Array(BLOCK);
+    await volume.read(block, 2 * BLOCK);
+    assertEquals(block[0], 5);
+    await served.close();
+  });
+});
+
+Deno.test("waitForStore + a batch that is lost, and no server + is damage", async () => {
+  await withBatches(async (served, store, journal) => {
+    await assertRejects(() => served.close(), UblkError);
+    // Without patience it may be over while an attempt to commit gives others their turn.
+    for (let turn = 0; turn < 3; turn++) await turnOfEventLoop();
+    const wait = (options: Partial<WaitForStoreOptions> = {}) => () =>
+      waitForStore(store, "v", { journal, ...options });
+    assertEquals((await assertRejects(wait(), UblkError)).code, "VOLUME_BUSY");
+    const { files } = lateFiles(1);
+    assertEquals((await assertRejects(wait({ files }), UblkError)).code, "VOLUME_DAMAGED");
   });
 });

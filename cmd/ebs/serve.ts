@@ -10,6 +10,8 @@ import { EbsError } from "../../ebs/error.ts";
 import { type NodeTerms, startNode } from "../../ebs/run.ts";
 import { LOG_INFO, LOG_WARN } from "../../queue/log_events.ts";
 import { UblkError } from "../../uapi/error.ts";
+import { readSmallFile } from "../../uring/libc.ts";
+import { forbidCoreFiles } from "../../uring/process.ts";
 import { defaultJournals, defaultStore } from "../../volume/folders.ts";
 import { storeFailure } from "../../volume/store_like.ts";
 import { SERVE_FLAGS } from "../line/ebs_commands.ts";
@@ -18,12 +20,15 @@ import { absolute } from "../line/target_line.ts";
 import { writeLine } from "../program/print.ts";
 import { EXIT_FAILURE } from "../program/run.ts";
 import { setLogLevel, type StderrLog } from "../server/log.ts";
+import { openFilesLimit } from "../server/open_files.ts";
 import { runService } from "../server/service.ts";
 import { natsTerms } from "./terms.ts";
 
 /** Serves until a signal comes. Returns the exit status. */
 export async function serveNode(args: readonly string[], log: StderrLog): Promise<number> {
   const values = parseFlags("ublk-ebs serve", SERVE_FLAGS, args);
+  // Of what the key becomes, V8 and OpenSSL have copies.
+  if (values["key-file"] !== undefined) forbidCoreFiles();
   setLogLevel(values.quiet ? LOG_WARN : LOG_INFO);
   return await runService(log, async () => {
     const node = await started(termsOf(values));
@@ -62,11 +67,15 @@ function termsOf(values: Values<typeof SERVE_FLAGS>): NodeTerms {
     ...{ node, store, journal, host, zone, version: config.version },
     access: access as NodeTerms["access"],
     nats: natsTerms(values, `ublk-ebs ${node}`),
+    keyFile: values["key-file"] && path(values["key-file"]),
     disk: {
       journalSize: values["journal-size"],
       cache: values.cache,
       cacheDir: values["cache-dir"] && path(values["cache-dir"]),
+      durability: values.durability as NodeTerms["disk"]["durability"],
     },
+    connections: values.connections,
+    openFiles: openFilesLimit(readSmallFile("/proc/self/limits")),
     sockets: path(values.sockets ?? `${journal}/.ebs/sockets`),
     report: (line) => logLine(LOG_WARN, line),
   };

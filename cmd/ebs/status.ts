@@ -37,7 +37,15 @@ const right = (heading: string): Column => ({ heading, width: 0 });
 const NODES = [left("NODE"), left("VERSION"), right("MOUNTS"), right("BUSY"), left("STARTED")];
 const VOLUMES = [left("VOLUME"), right("SIZE"), left("STATE"), left("ZONE"), left("SNAPSHOT")];
 const ATTACHMENTS = [
-  ...[left("VOLUME"), left("NODE"), left("INSTANCE"), left("DEVICE"), left("MODE"), left("AT")],
+  ...[
+    left("VOLUME"),
+    left("NODE"),
+    left("STATE"),
+    left("INSTANCE"),
+    left("DEVICE"),
+    left("MODE"),
+    left("AT"),
+  ],
 ];
 
 /** The tables. */
@@ -59,7 +67,13 @@ export function statusLines({ nodes, volumes }: Status, noheadings: boolean): st
     tableLines(
       ATTACHMENTS,
       volumes.flatMap(({ Attachments }) => Attachments).map((one) => [
-        ...[one.VolumeId, one.NodeId, text(one.InstanceId), text(one.Device)],
+        ...[
+          one.VolumeId,
+          one.NodeId,
+          one.NodeState ?? "attached",
+          text(one.InstanceId),
+          text(one.Device),
+        ],
         ...[one.ReadOnly ? "ro" : "rw", text(one.NbdUri ?? one.DevicePath)],
       ]),
     ),

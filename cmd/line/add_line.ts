@@ -13,7 +13,7 @@ import { type Flag, parseLine, type Values } from "./flags.ts";
 import { verbosityOf, withRewrites } from "./kublk.ts";
 import { METRICS, metricsAddress } from "./metrics_flag.ts";
 import { PROCESS_FLAGS, processOptions } from "./process_flags.ts";
-import { diskOf, type RequestedDisk } from "./request.ts";
+import { diskOf, lastingValues, type RequestedDisk } from "./request.ts";
 import { absolute, targetHint } from "./target_line.ts";
 
 /** The target. */
@@ -80,7 +80,7 @@ export type CommandValues = Values<typeof COMMAND_FLAGS> & { readonly "debug-mas
 
 /** A requested disk, and the options of the command. */
 export interface AddLine extends RequestedDisk {
-  /** The request. */
+  /** The request, as a record keeps it: without options for one start. */
   readonly request: DiskRequest;
   /** The options of the device. */
   readonly options: ServingOptions;
@@ -128,17 +128,18 @@ export async function parseAdd(
   const metrics = metricsAddress(values.metrics);
   const [files, operand] = operandsOf(target, words, values);
   const { sharedMemory } = device;
+  const given = {
+    ...Object.fromEntries(
+      own.map(({ name, kind }) => [name, pathOr(kind, values[name], cwd)]),
+    ),
+    ...operand,
+    "block-size": values["block-size"],
+    "read-only": device.readOnly === true || wraps.some(({ wrapper }) => wrapper.opensReadOnly),
+    "metadata-size": device.integrity?.metadataSize,
+  };
   const request: DiskRequest = {
     target: reference,
-    values: {
-      ...Object.fromEntries(
-        own.map(({ name, kind }) => [name, pathOr(kind, values[name], cwd)]),
-      ),
-      ...operand,
-      "block-size": values["block-size"],
-      "read-only": device.readOnly === true || wraps.some(({ wrapper }) => wrapper.opensReadOnly),
-      "metadata-size": device.integrity?.metadataSize,
-    },
+    values: lastingValues(target, given),
     files: files.map((file) => absolute(file, cwd)),
     wraps: wraps.map(({ wrapper, options }) => ({ name: wrapper.name, options })),
     device: {
@@ -152,7 +153,7 @@ export async function parseAdd(
     ...(metrics === undefined ? {} : { metrics }),
   };
   return {
-    ...await diskOf(target, request, reading.more),
+    ...await diskOf(target, { ...request, values: given }, reading.more),
     request,
     options: request.device,
     metrics,

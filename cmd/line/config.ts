@@ -228,6 +228,9 @@ class ConfiguredDevice {
         const known = [...flags.map(({ name }) => name), "files"];
         throw misspelt(this.#mistake(key, "unknown key", hint, "key"), key, known);
       }
+      if (flag.once) {
+        throw this.#mistake(key, "it is for one start", "give it on the command line", "key");
+      }
       if (!ownFlags.has(flag.name)) words.push(...this.#wordsOf(key, flag, value));
     }
     // Files on the command line are already in the line, and take precedence.

@@ -15,6 +15,9 @@ import { Excerpt } from "../program/excerpt.ts";
 import { checkLimits, SyntaxMistake } from "./config_syntax.ts";
 import { usageError } from "./flags.ts";
 
+/** Most bytes of a file: thousands of disks have less. */
+const MOST_BYTES = 16 << 20;
+
 /** A position in a file: keys, and indices into lists. */
 export type Path = readonly (string | number)[];
 
@@ -89,11 +92,27 @@ const CAUSES: Readonly<Record<string, string>> = {
 function textOf(path: string): string {
   try {
     // Drops the byte order mark (BOM) that some editors write.
-    return new TextDecoder("utf-8", { fatal: true }).decode(Deno.readFileSync(path));
+    return new TextDecoder("utf-8", { fatal: true }).decode(bytesOf(path));
   } catch (error) {
     const { name, message } = error as Error;
     const cause = CAUSES[name] ?? message;
     throw usageError(`--config ${path}`, cause, "give the path of a TOML or JSON file");
+  }
+}
+
+/** Reads a file: some, such as `/dev/zero`, have no end. */
+function bytesOf(path: string): Uint8Array {
+  using file = Deno.openSync(path);
+  let bytes = new Uint8Array(64 << 10);
+  for (let at = 0;;) {
+    const count = file.readSync(bytes.subarray(at));
+    if (count === null) return bytes.subarray(0, at);
+    at += count;
+    if (at > MOST_BYTES) throw new Error("it is longer than any file of options");
+    if (at < bytes.length) continue;
+    const longer = new Uint8Array(2 * at);
+    longer.set(bytes);
+    bytes = longer;
   }
 }
 

@@ -119,6 +119,10 @@ const MISTAKES: readonly [string, string][] = [
     'type = "null"\nzzzz = 1\n',
     "FILE:2:1: zzzz: unknown key; null has size; see `ublk add --help`",
   ],
+  [
+    'type = "volume"\nname = "db"\nwithout-journal = true\n',
+    "FILE:3:1: without-journal: it is for one start; give it on the command line",
+  ],
   ["[[devices]]\n", "FILE:1:1: devices: unknown key; did you mean [[device]]?"],
   ["[[disk]]\n", "FILE:1:1: disk: unknown key; write [[device]] before each device"],
   [
@@ -204,6 +208,11 @@ Deno.test("expandConfig says that there is no file, or no name of one", async ()
   );
   assertStringIncludes(await message("--config"), "--config: it needs a value; give the path of");
   assertStringIncludes(await message("--config", "/"), "--config /: it is a directory; give");
+  // Regression: it was read for ever.
+  assertStringIncludes(
+    await message("--config", "/dev/zero"),
+    "--config /dev/zero: it is longer than any file of options; give",
+  );
   const file = await Deno.makeTempFile({ suffix: ".toml" });
   await Deno.writeTextFile(file, 'type = "null"');
   assertStringIncludes(

@@ -64,6 +64,12 @@ export const SERVE_FLAGS = [
   },
   { name: "journal-size", kind: "size", help: "The size of a new journal. Default: 1GiB." },
   {
+    name: "key-file",
+    kind: "path",
+    placeholder: "FILE",
+    help: "The key of encrypted volumes, the same on all nodes: a file of 32 random bytes.",
+  },
+  {
     name: "cache",
     kind: "size",
     help: "The size of each volume's cache on disk. Default: none.",
@@ -73,6 +79,12 @@ export const SERVE_FLAGS = [
     kind: "path",
     placeholder: "DIR",
     help: "The folder for caches. Default: the folder for journals.",
+  },
+  {
+    name: "durability",
+    kind: "text",
+    choices: ["local", "store"],
+    help: "What has flushed data: the journal's disk or the store. Default: local.",
   },
   {
     name: "access",
@@ -91,6 +103,14 @@ export const SERVE_FLAGS = [
     kind: "text",
     placeholder: "HOST",
     help: "The address of ports: an interface of this machine. Default: 127.0.0.1.",
+  },
+  {
+    name: "connections",
+    kind: "integer",
+    min: 1,
+    max: 10_000,
+    placeholder: "N",
+    help: "The most clients of a volume at a time, over NBD. Default: 64.",
   },
   {
     name: "zone",

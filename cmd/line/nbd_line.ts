@@ -50,6 +50,12 @@ export const NBD_SERVER_FLAGS = [
     help: "unix:/PATH, tcp:HOST:PORT, stdio or systemd. Default: tcp:127.0.0.1:10809.",
   },
   {
+    name: "single",
+    short: "s",
+    kind: "switch",
+    help: "One client, at stdin and stdout: --listen stdio.",
+  },
+  {
     name: "connections",
     kind: "integer",
     min: 1,
@@ -100,6 +106,10 @@ export interface ExportLine {
   readonly description: string | undefined;
   readonly readOnly: boolean;
   readonly backend: BackendSpec;
+  /** The target's name. */
+  readonly target: string;
+  /** Bytes of a volume's journal; undefined for the default. */
+  readonly journalBytes: number | undefined;
 }
 
 /** The server as requested. */
@@ -140,7 +150,11 @@ export async function parseNbd(args: readonly string[], cwd: string): Promise<Nb
     wraps: wraps.map(({ wrapper, options }) => ({ name: wrapper.name, options })),
   });
   const { export: name, description } = values;
-  return { export: { name, description, readOnly, backend }, server: serverValues(values, cwd) };
+  const journalBytes = values["journal-size"] as number | undefined;
+  return {
+    export: { name, description, readOnly, backend, target: target.name, journalBytes },
+    server: serverValues(values, cwd),
+  };
 }
 
 /** The server's values, with absolute paths. */
@@ -155,10 +169,17 @@ function serverValues(values: NbdServerValues, cwd: string): NbdServerValues {
   if (values["tls-client-ca"] !== undefined && cert === undefined) {
     throw usageError("--tls-client-ca", "there is no certificate", "give --tls-cert and --tls-key");
   }
-  for (const address of values.listen) parseNbdAddress(address, "--listen");
+  const { single } = values;
+  const listen = single && !values.listen.includes("stdio")
+    ? [...values.listen, "stdio"]
+    : values.listen;
+  for (const address of listen) parseNbdAddress(address, "--listen");
   const path = (text: string | undefined) => text === undefined ? undefined : absolute(text, cwd);
   const clientCa = path(values["tls-client-ca"]);
-  return { ...values, "tls-cert": path(cert), "tls-key": path(key), "tls-client-ca": clientCa };
+  return {
+    ...{ ...values, listen },
+    ...{ "tls-cert": path(cert), "tls-key": path(key), "tls-client-ca": clientCa },
+  };
 }
 
 /** The files of options of `ublk-nbd`. */
@@ -188,6 +209,6 @@ export const NBD_SYNTAX: Syntax = {
   examples: [
     "ublk-nbd --listen unix:/run/disk.sock -t loop disk.img",
     "ublk-nbd -t mem --size 1G --wrap delay:read=10ms",
-    "ublk-nbd --listen stdio -t volume db --store /srv/volumes",
+    "ublk-nbd -s -t volume db --store /srv/volumes",
   ],
 };

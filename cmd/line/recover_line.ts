@@ -91,7 +91,6 @@ async function lineOf(record: DeviceRecord): Promise<Omit<AddLine, "values">> {
     const { request } = record;
     return {
       ...await requestedDisk(request),
-      request,
       options: request.device,
       metrics: request.metrics,
       resume: false,

@@ -1,4 +1,4 @@
-import { assertEquals, assertRejects } from "@std/assert";
+import { assertEquals, assertObjectMatch, assertRejects } from "@std/assert";
 import { UblkError } from "../../uapi/error.ts";
 import { openAllOfLibc } from "../../uring/libc.ts";
 import {
@@ -64,6 +64,27 @@ for (const line of RECORDED) {
     assertEquals(again.target.name, added.target.name);
   });
 }
+
+Deno.test("parseRecover + a volume that was taken without its journal + is served with its journal", async () => {
+  const args = "-t volume db --store /s --journal /j --without-journal --force";
+  const added = await parseAdd("ublk add", args.split(" "), "/there");
+  const taking = { withoutJournal: true, force: true };
+  assertObjectMatch(added.backend.options as Record<string, unknown>, taking);
+  const record = await recordOf(args);
+  const names = ["without-journal", "force"];
+  assertEquals(names.map((name) => record.request.values[name]), [undefined, undefined]);
+  // Earlier versions kept them in the record.
+  const values = { ...record.request.values, "without-journal": true, force: true };
+  const old = { ...record, request: { ...record.request, values } };
+  for (const one of [record, old]) {
+    const line = await parse("-n 0", one);
+    const options = line.backend.options as Record<string, unknown>;
+    assertObjectMatch(options, { name: "db", withoutJournal: false, force: false });
+    assertEquals(names.map((name) => line.request.values[name]), [undefined, undefined]);
+  }
+  const named = await parse(`-n 0 ${args}`);
+  assertObjectMatch(named.backend.options as Record<string, unknown>, taking);
+});
 
 Deno.test("parseRecover without --type serves as the record says", async () => {
   for (const record of [RECORD, OLD]) {

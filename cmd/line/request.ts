@@ -20,13 +20,30 @@ export interface RequestedDisk {
 }
 
 /**
- * Makes the disk of a request.
+ * Makes the disk of a recorded request, and returns it with that request. Options for one start,
+ * which records of earlier versions have, are left out.
  *
  * @throws {UblkError} `INVALID_ARGUMENT` for an impossible target, file or value.
  */
-export async function requestedDisk(request: DiskRequest): Promise<RequestedDisk> {
+export async function requestedDisk(
+  recorded: DiskRequest,
+): Promise<RequestedDisk & { readonly request: DiskRequest }> {
   const { loadTarget } = await import("./targets.ts");
-  return await diskOf(await loadTarget(request.target), request);
+  const target = await loadTarget(recorded.target);
+  const request = { ...recorded, values: lastingValues(target, recorded.values) };
+  return { ...await diskOf(target, request), request };
+}
+
+/**
+ * The values of a target's options that a later server needs too. Once, `ublk recover` repeated
+ * `--without-journal`, and gave up the data of a mounted filesystem that only the journal had.
+ */
+export function lastingValues(
+  { options }: Target,
+  values: Readonly<Record<string, unknown>>,
+): Readonly<Record<string, unknown>> {
+  const isOnce = (name: string) => options.some((option) => option.name === name && option.once);
+  return Object.fromEntries(Object.entries(values).filter(([name]) => !isOnce(name)));
 }
 
 /**

@@ -38,6 +38,12 @@ const STORE = [
   ...S3_OPTIONS,
 ] as const satisfies readonly Flag[];
 
+/** The store of a volume that is attached here: its name alone will do if there is one of that name. */
+const ATTACHED_STORE = [
+  { ...STORE[0], help: "The store of the volume, if volumes of several are attached here." },
+  ...S3_OPTIONS,
+] as const satisfies readonly Flag[];
+
 const JOURNAL = {
   name: "journal",
   kind: "path",
@@ -69,6 +75,12 @@ export const CREATE_FLAGS = [
     max: 1 << 26,
     help: "The most bytes of an object with data. Default: 4MiB.",
   },
+  {
+    name: "compress",
+    kind: "text",
+    choices: ["none", "zstd"],
+    help: "How data is compressed in the store, where that pays. Default: none.",
+  },
   { ...KEY_OPTIONS[0], help: "Encrypt the volume with a key: a file of 32 random bytes." },
   { ...KEY_OPTIONS[1], help: "Encrypt the volume with a passphrase." },
 ] as const satisfies readonly Flag[];
@@ -85,6 +97,7 @@ export const DETACH_FLAGS = [
     min: 0,
     help: "The N of /dev/ublkbN, or that path, instead of the name.",
   },
+  ...ATTACHED_STORE,
   { name: "force", kind: "switch", help: "Even if it is in use." },
 ] as const satisfies readonly Flag[];
 
@@ -104,7 +117,11 @@ export const VOLUME_INFO_FLAGS = [
 ] as const satisfies readonly Flag[];
 
 /** Flags of `ublk-volume stats`. */
-export const VOLUME_STATS_FLAGS = [NAME, JSON_FLAG] as const satisfies readonly Flag[];
+export const VOLUME_STATS_FLAGS = [
+  NAME,
+  ...ATTACHED_STORE,
+  JSON_FLAG,
+] as const satisfies readonly Flag[];
 
 /** Flags of `ublk-volume sync`. */
 export const SYNC_FLAGS = [NAME, ...STORE, JOURNAL] as const satisfies readonly Flag[];
@@ -123,12 +140,14 @@ export const SNAPSHOT_FLAGS = [
   SNAPSHOT,
   ...STORE,
   JOURNAL,
+  { name: "wait", kind: "switch", help: "Until the store has it." },
 ] as const satisfies readonly Flag[];
 
 /** Flags of `ublk-volume snapshots`. */
 export const SNAPSHOTS_FLAGS = [
   NAME,
   ...STORE,
+  JOURNAL,
   { name: "noheadings", kind: "switch", help: "No line of headings above the table." },
   JSON_FLAG,
 ] as const satisfies readonly Flag[];
@@ -243,6 +262,7 @@ export const EXPORT_FLAGS = [
   { ...NAME, help: "The volume's name, or NAME@SNAPSHOT." },
   { name: "file", kind: "path", placeholder: "FILE", required: true, help: "The image." },
   ...STORE,
+  JOURNAL,
   {
     name: "since",
     kind: "text",
@@ -281,6 +301,7 @@ export const DIFF_FLAGS = [
     help: 'Write the data too, to stdout: "import --format diff" and "rbd import-diff" read it.',
   },
   ...STORE,
+  JOURNAL,
   ...KEY_OPTIONS,
   QUIET,
 ] as const satisfies readonly Flag[];

@@ -53,6 +53,8 @@ const PATTERNS: readonly RegExp[] = [
   new RegExp(`(?<=\\bleave )${NAME}(?= out\\b)`, "g"),
   new RegExp(`(?<=\\bleave out )${NAME}\\b`, "g"),
   new RegExp(`(?<=\\bleave out \\S+ and )${NAME}\\b`, "g"),
+  new RegExp(`(?<=\\bmade by )${NAME}(?= and\\b)`, "g"),
+  new RegExp(`(?<=\\bmade by \\S+ and )${NAME}\\b`, "g"),
   new RegExp(`(?<=\\bwithout )${NAME}\\b(?! a\\b)`, "g"),
   new RegExp(`${BY_ITSELF}${NAME}(?= and \\S+ exclude\\b)`, "g"),
   new RegExp(`(?<= and )${NAME}(?= exclude\\b)`, "g"),

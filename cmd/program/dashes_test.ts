@@ -15,6 +15,10 @@ const TEXTS: readonly [string, string][] = [
   ["leave integrity out", "leave --metadata-size out"],
   ["leave out create and size", "leave out --create and --size"],
   [
+    "check the path, or have it made by create and size",
+    "check the path, or have it made by --create and --size",
+  ],
+  [
     "use blocks of 4096, or serve it without direct",
     "use blocks of 4096, or serve it without --direct",
   ],

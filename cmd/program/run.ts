@@ -6,7 +6,7 @@
  */
 
 import { isUblkError, stackText, thrownText } from "../../uapi/error.ts";
-import { readSmallFile } from "../../uring/libc.ts";
+import { environmentVariable } from "../../uring/libc.ts";
 import { withSuggestion } from "./misspelt.ts";
 import { Excerpt } from "./excerpt.ts";
 import { STDOUT_OPERATION, writeError } from "./print.ts";
@@ -151,7 +151,7 @@ function wantsStacks(): boolean {
   if (Deno.args.some((arg) => /^(-[a-z]*v[a-z]*|--verbose)$/i.test(arg))) return true;
   try {
     // Through libc, because the programs do not get `--allow-env`.
-    return /(^|\0)UBLK_DEBUG=[^\0]/.test(readSmallFile("/proc/self/environ"));
+    return (environmentVariable("UBLK_DEBUG") ?? "") !== "";
   } catch {
     return false;
   }

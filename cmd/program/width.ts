@@ -4,7 +4,7 @@
  * @module
  */
 
-import { readSmallFile } from "../../uring/libc.ts";
+import { environmentVariable } from "../../uring/libc.ts";
 import { isTerminal, terminalColumns } from "./print.ts";
 
 /** The width if none is known. */
@@ -31,8 +31,8 @@ export function tableWidth(): number {
 function columnsAsked(): number | undefined {
   try {
     // Through libc, because the programs do not get `--allow-env`. Help needs no permission at all.
-    const text = /(?:^|\0)COLUMNS=(\d{1,4})(?:\0|$)/.exec(readSmallFile("/proc/self/environ"))?.[1];
-    return text === undefined || Number(text) === 0 ? undefined : Number(text);
+    const text = environmentVariable("COLUMNS") ?? "";
+    return /^\d{1,4}$/.test(text) ? Number(text) || undefined : undefined;
   } catch {
     return undefined;
   }

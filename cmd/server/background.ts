@@ -81,7 +81,7 @@ function permissions(): string[] {
 /** The command line that runs this program again with other arguments. */
 function commandLine(args: readonly string[]): string[] {
   if (Deno.build.standalone) return [Deno.execPath(), ...args];
-  const everything = isGranted({ name: "env" }) && isGranted({ name: "write" });
+  const everything = (["env", "write", "run"] as const).every((name) => isGranted({ name }));
   const granted = everything ? ["--allow-all"] : permissions();
   return [Deno.execPath(), "run", "--quiet", "--no-prompt", ...granted, Deno.mainModule, ...args];
 }

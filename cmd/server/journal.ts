@@ -5,29 +5,30 @@
  */
 
 import { fileStatus } from "../../uring/file.ts";
-import { readSmallFile } from "../../uring/libc.ts";
+import { environmentVariable } from "../../uring/libc.ts";
 
 /** Whether the journal reads this process's stderr. */
 export function writesToJournal(): boolean {
   try {
-    return isJournal(
-      readSmallFile("/proc/self/environ"),
-      () => fileStatus("/proc/self/fd/2")?.identity,
-    );
+    const stream = environmentVariable("JOURNAL_STREAM");
+    return isJournal(stream, () => fileStatus("/proc/self/fd/2")?.identity);
   } catch {
     return false;
   }
 }
 
 /**
- * Whether an environment, in the format of `/proc/PID/environ`, names a stream as the journal's.
- * Processes that write elsewhere inherit the variable too, so it identifies the stream:
- * `JOURNAL_STREAM=DEVICE:INODE` (systemd.exec(5)).
+ * Whether `JOURNAL_STREAM` names a stream as the journal's. Processes that write elsewhere inherit the
+ * variable too, so it identifies the stream: `DEVICE:INODE` (systemd.exec(5)).
  *
+ * @param variable The variable's value; undefined if it is not set.
  * @param identity `MAJOR:MINOR:INODE` of the stream.
  */
-export function isJournal(environment: string, identity: () => string | undefined): boolean {
-  const named = /(?:^|\0)JOURNAL_STREAM=(\d+):(\d+)(?:\0|$)/.exec(environment);
+export function isJournal(
+  variable: string | undefined,
+  identity: () => string | undefined,
+): boolean {
+  const named = /^(\d+):(\d+)$/.exec(variable ?? "");
   if (named === null) return false;
   const [major, minor, inode] = (identity() ?? "").split(":").map(Number);
   // `makedev(3)`, simplified for sockets: the major number of their filesystem is 0.

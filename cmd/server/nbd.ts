@@ -7,6 +7,7 @@
  * @module
  */
 
+import { volumeFiles } from "../../backends/volume.ts";
 import { logLine } from "../../device/log.ts";
 import { type NbdServer, serveNbd } from "../../nbd.ts";
 import { LOG_INFO, LOG_WARN } from "../../queue/log_events.ts";
@@ -21,13 +22,15 @@ import { runService } from "./service.ts";
 
 /** Descriptors of the process itself, and of half-open connections. */
 const OTHER_FILES = 384;
+/** Of a disk that is no volume. */
+const DISK_FILES = 16;
 const CONNECTIONS = 64;
 
 /** Serves what a command line asks for. Returns the exit status. */
 export async function serveExports(args: readonly string[], log: StderrLog): Promise<number> {
   const { exports, server: values } = await linesOf(args);
   setLogLevel(values.quiet ? LOG_WARN : LOG_INFO);
-  checkFiles(values.connections ?? CONNECTIONS);
+  checkFiles(values.connections ?? CONNECTIONS, exports);
   return await runService(log, async () => {
     const server = await serveNbd({ exports: exports.map(exportOf), ...optionsOf(values) });
     return {
@@ -101,14 +104,25 @@ function textOf(path: string): string {
   }
 }
 
+/** The most descriptors that the process may need. */
+export function filesOf(
+  connections: number,
+  exports: readonly Pick<ExportLine, "target" | "journalBytes">[],
+): number {
+  const disks = exports.map(({ target, journalBytes }) =>
+    target === "volume" ? volumeFiles(journalBytes) : DISK_FILES
+  );
+  return disks.reduce((sum, files) => sum + files, connections + OTHER_FILES);
+}
+
 /** Deno panics if it runs out of descriptors, and every client would lose its disk. */
-function checkFiles(connections: number): void {
+function checkFiles(connections: number, exports: readonly ExportLine[]): void {
   const limit = openFilesLimit(readSmallFile("/proc/self/limits"));
-  const needed = connections + OTHER_FILES;
+  const needed = filesOf(connections, exports);
   if (limit >= needed) return;
   throw new UblkError("SYSCALL_FAILED", {
     operation: "start the server",
     reason: `it may open ${limit} files, and needs ${needed}`,
-    hint: "raise the limit (`ulimit -n`), or give fewer --connections",
+    hint: "raise the limit (`ulimit -n`), or give fewer --connections or exports",
   });
 }

@@ -32,22 +32,19 @@ export interface NotifyWish {
 }
 
 /**
- * Reads the settings from an environment in the format of `/proc/PID/environ`; undefined if there
- * are none.
+ * Reads the settings from the environment; undefined if there are none.
  *
+ * @param valueOf The value of a variable; undefined if it is not set.
  * @param pid This process's number: the watchdog may be meant for another process.
  */
-export function notifyWish(environment: string, pid: number): NotifyWish | undefined {
-  const variables = new Map(
-    environment.split("\0").map((line) => {
-      const at = line.indexOf("=");
-      return [line.slice(0, at), line.slice(at + 1)];
-    }),
-  );
-  const socket = variables.get("NOTIFY_SOCKET");
+export function notifyWish(
+  valueOf: (name: string) => string | undefined,
+  pid: number,
+): NotifyWish | undefined {
+  const socket = valueOf("NOTIFY_SOCKET");
   if (!socket) return undefined;
-  const limitUs = Number(variables.get("WATCHDOG_USEC"));
-  const own = (variables.get("WATCHDOG_PID") ?? `${pid}`) === `${pid}`;
+  const limitUs = Number(valueOf("WATCHDOG_USEC"));
+  const own = (valueOf("WATCHDOG_PID") ?? `${pid}`) === `${pid}`;
   return { socket, limitMs: limitUs > 0 && own ? limitUs / 1000 : undefined };
 }
 

@@ -9,7 +9,10 @@ openAllOfLibc();
 
 const sleep = (ms: number) => new Promise((resolve) => setTimeout(resolve, ms));
 
-const environment = (...variables: string[]) => variables.map((line) => `${line}\0`).join("");
+const environment = (...variables: string[]) => {
+  const values = new Map(variables.map((line) => line.split(/=(.*)/s, 2) as [string, string]));
+  return (name: string) => values.get(name);
+};
 
 Deno.test("notifyWish reads socket and watchdog off the environment", () => {
   assertEquals(notifyWish(environment("HOME=/", "XNOTIFY_SOCKET=/no"), 7), undefined);

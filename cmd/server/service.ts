@@ -7,7 +7,7 @@
 
 import { logLine } from "../../device/log.ts";
 import { LOG_INFO } from "../../queue/log_events.ts";
-import { readSmallFile } from "../../uring/libc.ts";
+import { environmentVariable } from "../../uring/libc.ts";
 import { EXIT_OK } from "../program/run.ts";
 import { SIGNAL_NUMBERS, watchSignals } from "../program/signals.ts";
 import type { StderrLog } from "./log.ts";
@@ -41,7 +41,7 @@ export async function runService(
     log.error(`${name} again: ending by force`);
     forced.resolve(128 + SIGNAL_NUMBERS[name]);
   });
-  const wish = notifyWish(readSmallFile("/proc/self/environ"), Deno.pid);
+  const wish = notifyWish(environmentVariable, Deno.pid);
   using manager = wish && new ServiceManager(wish);
   manager?.starting();
   const service = await start();

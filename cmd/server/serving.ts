@@ -16,7 +16,7 @@ import type { MetricsServer } from "../../metrics.ts";
 import { LOG_DEBUG, LOG_INFO, LOG_WARN } from "../../queue/log_events.ts";
 import { findMeter } from "../../queue/meter.ts";
 import { UblkError } from "../../uapi/error.ts";
-import { exitNow, pathExists, readSmallFile } from "../../uring/libc.ts";
+import { environmentVariable, exitNow, pathExists } from "../../uring/libc.ts";
 import { isMachinesMountNamespace } from "../../uring/namespace.ts";
 import { hasAdminRights } from "../../uring/rights.ts";
 import { NAMESPACE_WARNING } from "./background.ts";
@@ -169,10 +169,9 @@ async function openMetrics(
 
 /** The connection to the service manager that runs this process; undefined if there is none. */
 async function serviceManager(): Promise<ServiceManager | undefined> {
-  const environment = readSmallFile("/proc/self/environ");
-  if (!environment.includes("NOTIFY_SOCKET=")) return undefined;
+  if (!environmentVariable("NOTIFY_SOCKET")) return undefined;
   const { notifyWish, ServiceManager } = await import("./notify.ts");
-  const wish = notifyWish(environment, Deno.pid);
+  const wish = notifyWish(environmentVariable, Deno.pid);
   return wish && new ServiceManager(wish);
 }
 

@@ -7,6 +7,7 @@
 
 import { parseSize } from "../../disk/size.ts";
 import { thrownText, type UblkError } from "../../uapi/error.ts";
+import type { VolumeKeySource } from "../../volume.ts";
 import { usageError } from "../line/flags.ts";
 
 /** The options of `sfs`. */
@@ -25,6 +26,8 @@ export interface SfsLine {
   readonly vol: string;
   /** Make the volume. */
   readonly createvol: boolean;
+  /** The key of an encrypted volume; undefined for none. */
+  readonly key: VolumeKeySource | undefined;
   /** Size of the volume in bytes; undefined for twice as much as the files take. */
   readonly size: number | undefined;
 }
@@ -42,6 +45,10 @@ Usage: sfs [-btype file|s3] -dir DIR -sfsstate FILE -voldata DIR -vol NAME [-cre
   -vol NAME        The volume's name.
   -createvol       Make the volume.
   -size SIZE       Its size, such as 1G. Default: twice what the files take.
+  -keyfile FILE    The key of an encrypted volume: a file of 32 random bytes. With -createvol, encrypt
+                   the volume with it.
+  -passphrasefile FILE
+                   Likewise, a file with a passphrase.
   -help            Print this and exit.
 
 Files that the table does not have are stored. Then the volume is closed and opened again, all files
@@ -51,6 +58,9 @@ A bucket is named by AWS_HOST (a URL, or HOST:PORT), AWS_BUCKET, AWS_ACCESS_KEY,
 need be, AWS_REGION.
 
 Example: sfs -dir photos -sfsstate s.json -voldata /srv/sfs -vol photos -createvol`;
+
+const VALUES = ["btype", "dir", "sfsstate", "vbstate", "voldata", "vol", "size"]
+  .concat("keyfile", "passphrasefile");
 
 const SEE_HELP = "see `sfs -help`";
 
@@ -62,7 +72,7 @@ export function parseSfs(args: readonly string[]): SfsLine | undefined {
     if (name === undefined) throw usageError(args[nth], "unexpected argument", SEE_HELP);
     if (name === "help" || args[nth] === "-h") return undefined;
     if (name === "createvol") values.set(name, given ?? "true");
-    else if (["btype", "dir", "sfsstate", "vbstate", "voldata", "vol", "size"].includes(name)) {
+    else if (VALUES.includes(name)) {
       const value = given ?? args[++nth];
       if (value === undefined || value === "") {
         throw usageError(`-${name}`, "it needs a value", SEE_HELP);
@@ -82,12 +92,19 @@ export function parseSfs(args: readonly string[]): SfsLine | undefined {
   return {
     ...{ btype, dir: needed("dir"), sfsstate: needed("sfsstate"), vbstate: values.get("vbstate") },
     ...{ voldata: needed("voldata"), vol: needed("vol"), createvol: createvol === "true" },
-    size: sizeOf(values.get("size")),
+    ...{ size: sizeOf(values.get("size")), key: keyOf(values) },
   };
 }
 
 function missing(name: string): never {
   throw usageError(`-${name}`, "it is missing", SEE_HELP) satisfies UblkError;
+}
+
+function keyOf(values: ReadonlyMap<string, string>): VolumeKeySource | undefined {
+  const [keyFile, passphraseFile] = [values.get("keyfile"), values.get("passphrasefile")];
+  if (keyFile === undefined) return passphraseFile === undefined ? undefined : { passphraseFile };
+  if (passphraseFile === undefined) return { keyFile };
+  throw usageError("-passphrasefile", "there is -keyfile too", "give one of both");
 }
 
 function sizeOf(text: string | undefined): number | undefined {

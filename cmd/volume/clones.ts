@@ -14,6 +14,7 @@ import { writeLine, writeLines } from "../program/print.ts";
 import { EXIT_OK } from "../program/run.ts";
 import { inStore } from "./in_store.ts";
 import { inVolume, keyFileOf } from "./in_volume.ts";
+import { tellIfInterrupted } from "./interrupted.ts";
 import { shownBytes } from "./shown_progress.ts";
 
 /** `ublk-volume clone`: with everything that was answered before. */
@@ -35,6 +36,7 @@ export async function flatten(
 ): Promise<number> {
   return await inVolume(url, name, key, async (store) => {
     const onProgress = shownBytes(quiet);
+    using _told = tellIfInterrupted("what was copied stays; the same command goes on");
     const { copiedBytes, sharing } = await flattenVolume(store, name, { onProgress });
     await writeLine(`${formatSize(copiedBytes)} copied`);
     await writeLines(sharing.map((other) => `${other} still shares data with its ancestors`));

@@ -57,7 +57,10 @@ Deno.test("ublk-volume + snapshots are made, listed, gone back to and removed", 
     await does("snapshot", "db", "monday");
     assertStringIncludes(await refuses("snapshot", "db", "monday"), "a snapshot of that name");
     await write(at, "db", 2);
-    assertMatch(await does("snapshots", "db"), /^NAME +SIZE +CREATED\nmonday +1 ?MiB +20.*Z\n$/);
+    assertMatch(
+      await does("snapshots", "db"),
+      /^NAME +SIZE +CREATED +STATE\nmonday +1 ?MiB +20.*Z +completed\n$/,
+    );
     const [found] = JSON.parse(await does("snapshots", "db", "--json"));
     assertEquals([found.name, found.size], ["monday", 1 << 20]);
     await does("rollback", "db", "monday");

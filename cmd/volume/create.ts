@@ -4,6 +4,7 @@
  * @module
  */
 
+import type { Compression } from "../../volume/format/compression.ts";
 import { defaultStore } from "../../volume/folders.ts";
 import { Volume } from "../../volume/volume.ts";
 import type { CREATE_FLAGS } from "../line/volume_commands.ts";
@@ -14,12 +15,13 @@ import { keyFileOf } from "./in_volume.ts";
 
 /** `ublk-volume create`. */
 export async function create(
-  { name, size, store = defaultStore(), ...values }: Values<typeof CREATE_FLAGS>,
+  { name, size, store = defaultStore(), compress, ...values }: Values<typeof CREATE_FLAGS>,
 ): Promise<number> {
   const key = keyFileOf(values);
   return await inStore(store, async () => {
     await Volume.create(name, {
       ...{ store, size, blockSize: values["block-size"], chunkSize: values["chunk-size"], key },
+      compress: compress as Compression | undefined,
     });
     return EXIT_OK;
   });

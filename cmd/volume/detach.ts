@@ -13,20 +13,18 @@ import {
   startTicksOf,
   volumeOf,
 } from "../devices/records.ts";
-import { defaultStore } from "../../volume/folders.ts";
-import { storeOfValues } from "../../volume/s3_options.ts";
 import { volumeInfo } from "../../volume/list.ts";
 import { usageError, type Values } from "../line/flags.ts";
 import type { DETACH_FLAGS } from "../line/volume_commands.ts";
 import { type ErrorLog, EXIT_OK } from "../program/run.ts";
-import { attachedHere } from "./attached.ts";
+import { serverOf, serversHere, storeOf } from "./attached.ts";
 import { inStore } from "./in_store.ts";
 
 const LOOK_MS = 20;
 
 /** `ublk-volume detach`: ends the disk, and waits until its server has drained everything. */
 export async function detach(
-  { name, id, force }: Values<typeof DETACH_FLAGS>,
+  { name, id, store, force }: Values<typeof DETACH_FLAGS>,
   log: ErrorLog,
 ): Promise<number> {
   if ((name === undefined) === (id === undefined)) {
@@ -34,7 +32,7 @@ export async function detach(
   }
   const record = name === undefined
     ? readRecords().find((one) => one.id === id)
-    : attachedHere(name);
+    : serverOf(`detach ${name}`, serversHere(name), store);
   if (record === undefined || volumeOf(record) === undefined) {
     throw new UblkError("DEVICE_NOT_FOUND", {
       operation: `detach ${name ?? `device ${id}`}`,
@@ -54,7 +52,7 @@ export async function detach(
 /** A server may end before its store has everything: it is slow or away, and the server was patient. */
 async function checkDrained(record: DeviceRecord): Promise<void> {
   const name = volumeOf(record)!;
-  const store = storeOfValues(requestOf(record)) ?? defaultStore();
+  const store = storeOf(record);
   const { attachedBy } = await inStore(store, () => volumeInfo(store, name));
   if (attachedBy === undefined) return;
   throw new UblkError("VOLUME_STORE", {
@@ -62,8 +60,4 @@ async function checkDrained(record: DeviceRecord): Promise<void> {
     reason: "its server ended before the store had everything; the journal has the rest",
     hint: "attach it again, here, once the store is there",
   });
-}
-
-function requestOf(record: DeviceRecord): Readonly<Record<string, unknown>> {
-  return record.version === undefined ? {} : record.request.values;
 }

@@ -11,7 +11,6 @@ import type { Values } from "../line/flags.ts";
 import type { GC_FLAGS } from "../line/volume_commands.ts";
 import { writeJson, writeLine } from "../program/print.ts";
 import { EXIT_OK } from "../program/run.ts";
-import { writerHere } from "./attached.ts";
 import { inVolume } from "./in_volume.ts";
 import { shownParts } from "./shown_progress.ts";
 
@@ -28,10 +27,8 @@ export async function gc(
   }: Values<typeof GC_FLAGS>,
 ): Promise<number> {
   return await inVolume(url, name, key, async (store) => {
-    // The journal of a volume that is attached elsewhere is not here.
-    const here = writerHere(name) === undefined ? undefined : journal;
     const onProgress = shownParts(quiet, (total) => `${total} objects deleted`);
-    const options = { journal: here, bandwidth, onProgress };
+    const options = { journal, bandwidth, onProgress };
     const { bytes, objects } = await collectVolume(store, name, options);
     if (json) await writeJson({ name, bytes, objects }, 2);
     else await writeLine(`${formatSize(bytes)} freed`);

@@ -6,20 +6,28 @@
 
 import { realFiles } from "../../files/real.ts";
 import { UblkError } from "../../uapi/error.ts";
+import { whenInterrupted } from "./interrupted.ts";
 
 /** The exit status of a shell that has not found a program. */
 const NOT_FOUND = 127;
 
-/** Runs something with the path of a file beside an image. The file is removed afterwards. */
+/**
+ * Runs something with the path of a file beside an image. The file is removed afterwards, also if a
+ * signal ends the program.
+ */
 export async function withRawImage(
   image: string,
   run: (path: string) => Promise<void>,
 ): Promise<void> {
   const path = `${image}.${Deno.pid}.raw`;
+  const remove = () => {
+    if (realFiles.status(path) !== undefined) realFiles.remove(path);
+  };
+  using _removed = whenInterrupted(remove);
   try {
     await run(path);
   } finally {
-    if (realFiles.status(path) !== undefined) realFiles.remove(path);
+    remove();
   }
 }
 
@@ -41,11 +49,21 @@ export interface Conversion {
  * @throws {UblkError} `INVALID_ARGUMENT` if there is no `qemu-img`, or if it fails: with its words.
  */
 export async function convertImage({ from, format, to, as }: Conversion): Promise<void> {
-  const output = await new Deno.Command("/bin/sh", {
+  const child = new Deno.Command("/bin/sh", {
     // By a shell, which is all that the program may run.
     args: ["-c", 'exec qemu-img convert -f "$1" -O "$2" -- "$3" "$4"', "sh", format, as, from, to],
     ...{ stdin: "null", stdout: "null", stderr: "piped" },
-  }).output();
+  }).spawn();
+  // It would go on, and make a file again that is removed.
+  let isInterrupted = false;
+  using _ended = whenInterrupted(async () => {
+    isInterrupted = true;
+    child.kill("SIGKILL");
+    await child.status;
+  });
+  const output = await child.output();
+  // The signal ends the program, and its line is the only one.
+  if (isInterrupted) await new Promise(() => {});
   if (output.code === NOT_FOUND) {
     throw new UblkError("INVALID_ARGUMENT", {
       operation: `convert ${from} to ${as}`,

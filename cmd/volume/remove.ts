@@ -8,6 +8,7 @@ import { defaultJournals, defaultStore } from "../../volume/folders.ts";
 import { removeVolume } from "../../volume/list.ts";
 import { referenceOf } from "../../volume/names.ts";
 import { removeSnapshot } from "../../volume/snapshots.ts";
+import { waitForSnapshot } from "../../volume/wait_for_snapshot.ts";
 import type { Values } from "../line/flags.ts";
 import type { RM_FLAGS } from "../line/volume_commands.ts";
 import { EXIT_OK } from "../program/run.ts";
@@ -23,7 +24,10 @@ export async function remove(
   return await inVolume(url, name, { ...key, isOptional: true }, async (store) => {
     const { volume, snapshot } = referenceOf(name);
     if (snapshot === undefined) await removeVolume(store, volume, { force, journal });
-    else await removeSnapshot(store, volume, snapshot);
+    else {
+      await waitForSnapshot(store, name, { journal });
+      await removeSnapshot(store, volume, snapshot);
+    }
     return EXIT_OK;
   });
 }

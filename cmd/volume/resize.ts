@@ -10,16 +10,16 @@ import { updateSize } from "../devices/manage.ts";
 import type { Values } from "../line/flags.ts";
 import type { RESIZE_FLAGS } from "../line/volume_commands.ts";
 import { EXIT_OK } from "../program/run.ts";
-import { writerHere } from "./attached.ts";
+import { serversHere, writerOf } from "./attached.ts";
 import { inVolume } from "./in_volume.ts";
 
 /** `ublk-volume resize`: by its server here if it has one, else in the store. */
 export async function resize(
-  { name, size, store: url = defaultStore(), ...key }: Values<typeof RESIZE_FLAGS>,
+  { name, size, store: url, ...key }: Values<typeof RESIZE_FLAGS>,
 ): Promise<number> {
-  const record = writerHere(name);
+  const record = writerOf(`resize ${name}`, serversHere(name), url);
   if (record !== undefined) return await updateSize({ id: record.id, size });
-  return await inVolume(url, name, key, async (store) => {
+  return await inVolume(url ?? defaultStore(), name, key, async (store) => {
     await resizeVolume(store, name, size);
     return EXIT_OK;
   });

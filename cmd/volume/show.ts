@@ -88,7 +88,7 @@ export function listLines(infos: readonly VolumeInfo[], noHeadings: boolean): st
   return noHeadings ? lines.slice(1) : lines;
 }
 
-/** A size that only whoever has the key of an encrypted volume knows. */
+/** A size that only whoever has the key of an encrypted volume knows, or nobody of a compressed one. */
 function sizeOrDash(bytes: number | undefined): string {
   return bytes === undefined ? "-" : formatSize(bytes);
 }
@@ -100,6 +100,7 @@ function infoLines(info: VolumeInfo): string[] {
     ["size", formatSize(info.size)],
     ["encrypted", info.encrypted ? "yes" : "no"],
     ["block size", `${info.blockSize}`],
+    ["compression", info.compression],
     ["chunk size", formatSize(info.chunkSize)],
     ["live", sizeOrDash(info.mappedBytes)],
     ["shared", sizeOrDash(info.sharedBytes)],

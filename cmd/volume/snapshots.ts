@@ -20,34 +20,38 @@ const COLUMNS = [
   { heading: "NAME", width: 0, left: true },
   { heading: "SIZE", width: 0, left: true },
   { heading: "CREATED", width: 0, left: true },
+  { heading: "STATE", width: 0, left: true },
 ] as const satisfies readonly Column[];
 
 /** `ublk-volume snapshot`: with everything that was answered before. */
 export async function snapshot(
-  { name, snapshot, store = defaultStore(), journal = defaultJournals() }: Values<
+  { name, snapshot, store = defaultStore(), journal = defaultJournals(), wait }: Values<
     typeof SNAPSHOT_FLAGS
   >,
 ): Promise<number> {
   return await inStore(store, async () => {
-    await createSnapshot(store, name, snapshot, { journal });
+    await createSnapshot(store, name, snapshot, { journal, wait });
     return EXIT_OK;
   });
 }
 
 /** `ublk-volume snapshots`: a table, the oldest first. */
 export async function snapshots(
-  { name, store = defaultStore(), noheadings, json }: Values<typeof SNAPSHOTS_FLAGS>,
+  { name, store = defaultStore(), journal = defaultJournals(), noheadings, json }: Values<
+    typeof SNAPSHOTS_FLAGS
+  >,
 ): Promise<number> {
   return await inStore(store, async () => {
-    const found = await listSnapshots(store, name);
+    const found = await listSnapshots(store, name, { journal });
     if (json) await writeJson(found, 2);
     else {
       const lines = tableLines(
         COLUMNS,
-        found.map(({ name, size, created }) => [
+        found.map(({ name, size, created, state }) => [
           name,
           formatSize(size),
           `${created.toISOString().slice(0, 19)}Z`,
+          state,
         ]),
       );
       await writeLines(noheadings ? lines.slice(1) : lines);

@@ -12,13 +12,13 @@ import type { VOLUME_STATS_FLAGS } from "../line/volume_commands.ts";
 import { writeJson, writeLines } from "../program/print.ts";
 import { EXIT_OK } from "../program/run.ts";
 import { counterTexts, labelledLines } from "../watch/counter_text.ts";
-import { attachedHere } from "./attached.ts";
+import { serverOf, serversHere } from "./attached.ts";
 
 /** `ublk-volume stats`: what the server of a volume has counted, and how far the store lags behind. */
 export async function stats(
-  { name, json }: Values<typeof VOLUME_STATS_FLAGS>,
+  { name, store, json }: Values<typeof VOLUME_STATS_FLAGS>,
 ): Promise<number> {
-  const { id } = attachedHere(name) ?? notAttached(name);
+  const { id } = serverOf(`stats ${name}`, serversHere(name), store) ?? notAttached(name);
   const answer = await askServer(id, { op: "stats" });
   const told = isServerStats(answer?.ok) ? answer.ok.backend : undefined;
   if (told?.name !== "volume") throw silent(name, id, answer !== undefined);

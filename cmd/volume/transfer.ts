@@ -12,12 +12,14 @@ import { defaultJournals, defaultStore } from "../../volume/folders.ts";
 import { referenceOf } from "../../volume/names.ts";
 import { exportImage, importImage, type TransferProgress } from "../../volume/transfer.ts";
 import { Volume } from "../../volume/volume.ts";
+import { waitForReference } from "../../volume/wait_for_snapshot.ts";
 import { usageError, type Values } from "../line/flags.ts";
 import type { EXPORT_FLAGS, IMPORT_FLAGS } from "../line/volume_commands.ts";
 import { writeLine } from "../program/print.ts";
 import { type ErrorLog, EXIT_OK } from "../program/run.ts";
 import { convertImage, withRawImage } from "./images.ts";
 import { inVolume } from "./in_volume.ts";
+import { tellIfInterrupted } from "./interrupted.ts";
 import { shownBytes } from "./shown_progress.ts";
 
 /** `ublk-volume import`: of a raw image, or through `qemu-img` of whatever that reads. */
@@ -36,6 +38,9 @@ export async function importFile(
     );
   }
   return await inVolume(url, name, values, async (store) => {
+    using _told = tellIfInterrupted(
+      `${name} has a part of ${file} perhaps, and was not detached; the same command makes it whole`,
+    );
     await using volume = await Volume.open(name, { store, journal, report: log.error });
     const bring = format === "diff" ? importDiff : onto ? importChanges : importImage;
     const fill = async (path: string) => {
@@ -55,20 +60,24 @@ export async function importFile(
   });
 }
 
-/** `ublk-volume export`. */
+/** `ublk-volume export`: of a volume, with everything that was answered before. */
 export async function exportFile(
-  { name, file, store: url = defaultStore(), since, format = "raw", quiet, ...key }: Values<
-    typeof EXPORT_FLAGS
-  >,
+  { name, file, since, format = "raw", quiet, ...values }: Values<typeof EXPORT_FLAGS>,
   log: ErrorLog,
 ): Promise<number> {
   if (since !== undefined && format !== "raw") {
     throw usageError("ublk-volume export", "--since is for raw images", "leave --format away");
   }
+  const { store: url = defaultStore(), journal = defaultJournals(), ...key } = values;
   const onProgress = shownBytes(quiet);
   return await inVolume(url, name, key, async (store) => {
+    await waitForReference(store, name, { journal });
+    using _told = tellIfInterrupted(
+      `${file} has a part of ${name} at most; the same command makes it whole`,
+    );
     if (since !== undefined) {
       const from = `${referenceOf(name).volume}@${since}`;
+      await waitForReference(store, from, { journal });
       await tell(await exportChanges(store, from, name, file, { onProgress }));
       return EXIT_OK;
     }

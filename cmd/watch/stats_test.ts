@@ -100,6 +100,7 @@ Deno.test("stats + a volume + its own counters are below its requests, and in th
     "          commits:                3",
     "          store failures:         0",
     "          put into chunks:        6 MiB",
+    "          plain chunks:           9 MiB",
     "          moved:                  0 B",
     "          put into map:           512 KiB",
     "          put into manifests:     0 B",
@@ -107,6 +108,7 @@ Deno.test("stats + a volume + its own counters are below its requests, and in th
     "          freed:                  0 B",
     "          journal amplification:  1.13",
     "          store amplification:    0.81",
+    "          compression:            1.50",
     "          cache hits:             -",
   ]);
   assertObjectMatch(sampleJson(fakeVolume(0, 1000)) as Record<string, unknown>, {

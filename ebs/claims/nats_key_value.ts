@@ -21,6 +21,11 @@ import {
 const WRONG_LAST_SEQUENCE = 10071;
 /** A request without an answer has failed after so long, in milliseconds. */
 const TIMEOUT_MS = 5000;
+/** The server's error of a stream whose subjects another one has. */
+const SUBJECTS_OVERLAP = 10065;
+/** How often a bucket that another node is making is asked for again, and the pause between. */
+const TRIES = 20;
+const PAUSE_MS = 50;
 /** A list of keys has failed after so long, in milliseconds. */
 const LIST_MS = 60_000;
 
@@ -64,9 +69,11 @@ export async function openNatsBucket(options: NatsBucketOptions): Promise<NatsKe
   ]);
   return await asked(`open the bucket ${bucket}`, async () => {
     const manager = new Kvm(jetstream(connection, { timeout: timeoutMs }));
-    const kv = await manager.create(bucket, {
-      ...{ ttl: ttlMs, replicas, history: 1, allow_direct: false },
-    });
+    const make = () =>
+      manager.create(bucket, {
+        ...{ ttl: ttlMs, replicas, history: 1, allow_direct: false },
+      });
+    const kv = await madeByOne(make);
     const { ttl } = await kv.status();
     if ((ttl === 0) !== (ttlMs === 0)) throw wrongLife(bucket, ttl, ttlMs);
     return new NatsKeyValue(kv, ttl, bucket);
@@ -168,6 +175,22 @@ function entryOf({ key, value, revision }: KeyValueEntry): KeyValueEntry {
 /** The subjects of whole parts. */
 function filterOf(parts: string): string {
   return parts === "" ? ">" : `${parts}.>`;
+}
+
+/**
+ * Makes a bucket that others may be making at the same moment: to them the server says that their
+ * subjects overlap with an existing stream's, until it has that stream. Nodes start together.
+ */
+async function madeByOne(make: () => Promise<KV>): Promise<KV> {
+  for (let left = TRIES;; left--) {
+    try {
+      return await make();
+    } catch (error) {
+      const isOverlap = (error as { code?: number }).code === SUBJECTS_OVERLAP;
+      if (!isOverlap || left === 0) throw error;
+      await new Promise((resolve) => setTimeout(resolve, PAUSE_MS));
+    }
+  }
 }
 
 async function asked<T>(what: string, ask: () => Promise<T>): Promise<T> {

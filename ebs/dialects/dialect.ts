@@ -4,6 +4,7 @@
  * @module
  */
 
+import type { Meant } from "../detachment.ts";
 import type { EbsError } from "../error.ts";
 import type { EbsService } from "../service.ts";
 import { checked, type v } from "../schema.ts";
@@ -16,6 +17,8 @@ export interface Context {
   readonly zone: string | undefined;
   /** The access that a mount has if none is asked for. */
   readonly access: "unix" | "tcp";
+  /** Most bytes of an answer. */
+  readonly mostBytes: number;
   /** Publishes a message to whoever listens. */
   publish(subject: string, body: unknown): void;
   /** Lets work go on after the answer. It must not reject. */
@@ -40,8 +43,8 @@ export interface Row {
   readonly does: string;
   /** Reads a request. @throws {EbsError} `invalid_argument`, `unsupported_version` */
   read(body: object, subject: string): unknown;
-  /** Where a request is answered. */
-  destination(request: unknown): Destination;
+  /** Where a request is answered. @throws {EbsError} */
+  destination(request: unknown, service: EbsService): Destination | Promise<Destination>;
   /** Carries a request out, and returns the body of the answer. @throws {EbsError} */
   run(context: Context, request: unknown): Promise<object>;
   /** The body of the answer to a request that failed. @param body As it came, if it was an object. */
@@ -57,7 +60,10 @@ export interface RowOf<S extends v.GenericSchema> extends Pick<Row, "subject" | 
   /** Checks what no schema can. @throws {EbsError} */
   readonly check?: (request: v.InferOutput<S>, subject: string) => void;
   /** Where a request is answered. @default By whoever gets it */
-  readonly destination?: (request: v.InferOutput<S>) => Destination;
+  readonly destination?: (
+    request: v.InferOutput<S>,
+    service: EbsService,
+  ) => Destination | Promise<Destination>;
   /** Carries a request out. */
   readonly run: (context: Context, request: v.InferOutput<S>) => Promise<object>;
   readonly announces?: string;
@@ -73,9 +79,62 @@ export function row<S extends v.GenericSchema>(written: RowOf<S>): Row {
       check?.(request, subject);
       return request;
     },
-    destination: (request) => destination?.(request as v.InferOutput<S>) ?? {},
+    destination: (request, service) => destination?.(request as v.InferOutput<S>, service) ?? {},
     run: (context, request) => run(context, request as v.InferOutput<S>),
   };
+}
+
+/** Of the bytes of an answer, those that are left for what is beside a page. */
+const BESIDE_BYTES = 1024;
+
+/**
+ * As many entries of a page as an answer has room for, and the token of the next page. It has one at
+ * least.
+ *
+ * @param entries The bodies and their ids. @param next The token behind them; empty for none.
+ */
+export function fitting(
+  entries: readonly { readonly id: string; readonly body: object }[],
+  next: string,
+  mostBytes: number,
+): { bodies: object[]; next: string } {
+  let left = mostBytes - BESIDE_BYTES;
+  const end = entries.findIndex(({ body }, at) => {
+    left -= new TextEncoder().encode(JSON.stringify(body)).length + 1;
+    return left < 0 && at > 0;
+  });
+  const bodies = (end < 0 ? entries : entries.slice(0, end)).map(({ body }) => body);
+  return { bodies, next: end < 0 ? next : entries[end - 1]!.id };
+}
+
+/**
+ * Where an attachment is ended: by the node that has it. One whose node is not there is dealt with by
+ * whoever gets the request.
+ */
+export async function detachedAt(
+  service: EbsService,
+  volume: string,
+  meant: Meant = {},
+): Promise<Destination> {
+  const node = (await service.attachmentOf(volume, meant))?.node ?? meant.node;
+  if (node === undefined || node === service.node) return {};
+  return (await service.unreachable([node])).size > 0 ? {} : { node };
+}
+
+/**
+ * Where a request is answered about a volume that may still be being made: by the node that makes it.
+ * Nobody else knows whether it was interrupted there, and may go on with it.
+ *
+ * @param otherwise Where, if no other node makes it.
+ */
+export async function madeAt(
+  service: EbsService,
+  volume: string,
+  otherwise: Destination = {},
+): Promise<Destination> {
+  // If the record cannot be read now, the request itself fails and says so.
+  const node = await service.makerOf(volume).catch(() => undefined);
+  return node === undefined ? otherwise : { node };
 }
 
 /** The token of a subject that stands where a pattern has a word in braces. */

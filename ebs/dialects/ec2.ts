@@ -4,14 +4,16 @@
  * @module
  */
 
+import type { Meant } from "../detachment.ts";
 import { EbsError, type EbsErrorCode, ebsErrorOf } from "../error.ts";
 import { ACCESSES } from "../exports.ts";
-import type { Mount } from "../mounts.ts";
-import type { Attachment } from "../records.ts";
+import type { Mount } from "../mount.ts";
+import type { Attachment, SnapshotRecord } from "../records.ts";
+import type { EbsService } from "../service.ts";
 import { GIB, ID, MOST_GIB, sizeIn, TEXT, v } from "../schema.ts";
 import { sumOf } from "../seed.ts";
 import type { VolumeView } from "../volumes.ts";
-import { type Context, type Row, row } from "./dialect.ts";
+import { type Context, detachedAt, fitting, madeAt, type Row, row } from "./dialect.ts";
 
 /** Most volumes of a page. */
 const MOST_RESULTS = 1000;
@@ -61,16 +63,23 @@ const CREATE = row({
     AvailabilityZone: v.optional(TEXT),
     VolumeType: v.optional(TEXT),
     Encrypted: v.optional(v.boolean(), false),
-    ClientToken: v.optional(TEXT),
+    // An empty one is none: it would make all requests with it mean one volume.
+    ClientToken: v.optional(v.pipe(TEXT, v.transform((token) => token || undefined))),
   }),
-  run: create,
-  refuse: (error, body) => {
-    const isSnapshot = error.code === "not_found";
-    return isSnapshot
-      ? { Error: { Code: "InvalidSnapshot.NotFound", Message: error.message } }
-      : refuse(error, body);
+  async destination({ VolumeId, ClientToken }, service) {
+    // Nobody else knows a random id.
+    if (VolumeId === undefined && ClientToken === undefined) return {};
+    return await madeAt(service, VolumeId ?? await idOf(ClientToken));
   },
+  run: create,
+  refuse: refuseCreation,
 });
+
+/** The only thing that a creation may not find is its snapshot. */
+function refuseCreation(error: EbsError): object {
+  if (error.code !== "not_found") return refuse(error, {});
+  return { Error: { Code: "InvalidSnapshot.NotFound", Message: error.message } };
+}
 
 interface Creation {
   readonly VolumeId?: string;
@@ -86,28 +95,49 @@ async function create(
   { service, zone, publish, later }: Context,
   { VolumeId, Size, SnapshotId, AvailabilityZone, VolumeType, Encrypted, ClientToken }: Creation,
 ): Promise<object> {
-  if (Encrypted) throw new EbsError("unsupported_capability", "volumes are not encrypted here");
   const id = VolumeId ?? await idOf(ClientToken);
-  const snapshot = SnapshotId === undefined
-    ? undefined
-    : await service.describeSnapshot(SnapshotId);
+  const snapshot = SnapshotId === undefined ? undefined : await sourceOf(service, id, SnapshotId);
   const gib = Size ?? Math.ceil((snapshot?.bytes ?? 0) / GIB);
   if (gib === 0) throw new EbsError("invalid_argument", "Size or SnapshotId is missing");
   const wish = {
-    ...{ id, bytes: sizeIn(gib * GIB, 0), zone: AvailabilityZone ?? zone },
+    ...{ id, bytes: sizeIn(gib * GIB, 0), defaultZone: zone },
+    encrypted: Encrypted,
+    ...AvailabilityZone !== undefined && { zone: AvailabilityZone },
     ...VolumeType !== undefined && { type: VolumeType },
     ...ClientToken !== undefined && { token: ClientToken },
   };
   if (snapshot === undefined) return volumeBody(await service.create(wish));
-  const source = { volume: snapshot.volume, snapshot: snapshot.id };
+  const source = { volume: snapshot.volume, snapshot: SnapshotId! };
   const begun = await service.beginCreation({ ...wish, source });
   if (begun.completion !== undefined) {
     later(begun.completion.then(
       (view) => publish(createdSubject(id), volumeBody(view)),
-      (error) => publish(createdSubject(id), { VolumeId: id, ...refuse(ebsErrorOf(error), {}) }),
+      (error) =>
+        publish(createdSubject(id), { VolumeId: id, ...refuseCreation(ebsErrorOf(error)) }),
     ));
   }
   return volumeBody(begun.view);
+}
+
+/**
+ * The source of a volume that is made of a snapshot, and its size. A volume that is complete may have
+ * outlived its snapshot: its own record tells then.
+ *
+ * @throws {EbsError} `not_found`
+ */
+async function sourceOf(
+  service: EbsService,
+  id: string,
+  snapshot: string,
+): Promise<Pick<SnapshotRecord, "volume" | "bytes">> {
+  try {
+    return await service.describeSnapshot(snapshot);
+  } catch (error) {
+    if (ebsErrorOf(error).code !== "not_found") throw error;
+    const record = (await service.describe(id).catch(() => undefined))?.record;
+    if (record?.source?.snapshot !== snapshot) throw error;
+    return { volume: record.source.volume, bytes: record.bytes };
+  }
 }
 
 /** An id: always the same one for a token, so that a client may ask again. */
@@ -118,17 +148,25 @@ async function idOf(token: string | undefined): Promise<string> {
   return `vol-${(await sumOf(new TextEncoder().encode(token))).slice(0, ID_DIGITS)}`;
 }
 
-function volumeBody({ id, bytes, state, record }: VolumeView): object {
+/** @param dead Nodes that do not answer. */
+function volumeBody(
+  { id, bytes, state, isEncrypted, record }: VolumeView,
+  dead: ReadonlySet<string> = new Set(),
+): object {
   return {
     VolumeId: id,
     Size: Math.ceil(bytes / GIB),
     State: state,
     CreateTime: iso(record.created),
-    Encrypted: false,
+    Encrypted: isEncrypted,
     AvailabilityZone: record.zone,
     VolumeType: record.type,
     SnapshotId: record.source?.snapshot,
-    Attachments: record.attachments.map((one) => attachmentBody(id, one, "attached")),
+    Attachments: record.attachments.map((one) => ({
+      ...attachmentBody(id, one, "attached"),
+      // EC2 has no state for it: what is attached there stays so until somebody decides.
+      ...dead.has(one.node) && { NodeState: "unreachable" },
+    })),
   };
 }
 
@@ -183,25 +221,24 @@ const DETACH = row({
     VolumeId: ID,
     InstanceId: v.optional(TEXT),
     Device: v.optional(TEXT),
+    NodeId: v.optional(ID),
     Force: v.optional(v.boolean(), false),
   }),
-  destination: ({ VolumeId }) => ({ volume: VolumeId }),
-  async run({ service }, { VolumeId, InstanceId, Force }) {
-    if (Force) {
-      throw new EbsError("unsupported_capability", "a volume is never detached without its data");
-    }
-    const mount = service.mounts.get(VolumeId);
-    if (
-      InstanceId !== undefined && mount?.instance !== undefined && mount.instance !== InstanceId
-    ) {
-      const reason = `is attached to ${mount.instance}, and not to ${InstanceId}`;
-      throw new EbsError("invalid_argument", `volume ${VolumeId} ${reason}`);
-    }
-    await service.detach(VolumeId);
-    return { VolumeId, InstanceId: InstanceId ?? mount?.instance, State: "detached" };
+  destination: (request, service) => detachedAt(service, request.VolumeId, meantBy(request)),
+  async run({ service }, request) {
+    const { VolumeId, InstanceId, Force } = request;
+    const had = await service.attachmentOf(VolumeId, meantBy(request));
+    await service.detach(VolumeId, meantBy(request), Force);
+    return { VolumeId, InstanceId: InstanceId ?? had?.instance, State: "detached" };
   },
   refuse,
 });
+
+function meantBy(
+  { NodeId, InstanceId, Device }: { NodeId?: string; InstanceId?: string; Device?: string },
+): Meant {
+  return { node: NodeId, instance: InstanceId, device: Device };
+}
 
 const DESCRIBE = row({
   subject: "ebs.describevolumes",
@@ -211,25 +248,29 @@ const DESCRIBE = row({
     MaxResults: v.optional(v.pipe(v.number(), v.integer(), v.minValue(1)), MOST_RESULTS),
     NextToken: v.optional(v.union([v.literal(""), ID]), ""),
   }),
-  async run({ service }, { VolumeIds, MaxResults, NextToken }) {
+  async run({ service, mostBytes }, { VolumeIds, MaxResults, NextToken }) {
     if (VolumeIds.length > 0) {
-      return { Volumes: await viewsOf(VolumeIds, (id) => service.describe(id)) };
+      const views = await viewsOf(VolumeIds, (id) => service.view(id));
+      return { Volumes: await bodiesOf(service, views) };
     }
     const { records, next } = await service.listVolumes(
       NextToken,
       Math.min(MaxResults, MOST_RESULTS),
     );
     const ids = records.map(({ id }) => id);
-    const Volumes = await viewsOf(ids, async (id) => {
+    const views = await viewsOf(ids, async (id) => {
       try {
-        return await service.describe(id);
+        return await service.view(id);
       } catch (error) {
         // Deleted meanwhile.
         if (ebsErrorOf(error).code === "not_found") return undefined;
         throw error;
       }
     });
-    return { Volumes, ...next !== "" && { NextToken: next } };
+    const bodies = await bodiesOf(service, views);
+    const entries = views.map(({ id }, at) => ({ id, body: bodies[at]! }));
+    const page = fitting(entries, next, mostBytes);
+    return { Volumes: page.bodies, ...page.next !== "" && { NextToken: page.next } };
   },
   refuse,
 });
@@ -237,17 +278,24 @@ const DESCRIBE = row({
 async function viewsOf(
   ids: readonly string[],
   viewOf: (id: string) => Promise<VolumeView | undefined>,
-): Promise<object[]> {
-  const found = new Map<string, object>();
+): Promise<VolumeView[]> {
+  const found = new Map<string, VolumeView>();
   const left = ids.values();
   const work = async () => {
     for (const id of left) {
       const view = await viewOf(id);
-      if (view !== undefined) found.set(id, volumeBody(view));
+      if (view !== undefined) found.set(id, view);
     }
   };
   await Promise.all(Array.from({ length: AT_ONCE }, work));
   return ids.flatMap((id) => found.get(id) ?? []);
+}
+
+/** Volumes as a request for them is answered: with what has become of the nodes that have them. */
+async function bodiesOf(service: EbsService, views: readonly VolumeView[]): Promise<object[]> {
+  const nodes = views.flatMap(({ record }) => record.attachments.map(({ node }) => node));
+  const dead = await service.unreachable(nodes);
+  return views.map((view) => volumeBody(view, dead));
 }
 
 /** The rows. */

@@ -7,7 +7,7 @@
 
 import { EbsError } from "../error.ts";
 import { BYTES, GIB, ID, sizeIn, TEXT, v } from "../schema.ts";
-import { type Row, row, tokenOf } from "./dialect.ts";
+import { detachedAt, madeAt, type Row, row, tokenOf } from "./dialect.ts";
 
 /** A request about a mount. What is about the virtual machine is not looked at. */
 const MOUNTING = v.object({ Name: ID, DeviceName: v.optional(TEXT) });
@@ -16,17 +16,22 @@ const CONFIG = v.object({ Volume: ID, VolumeConfig: v.record(v.string(), v.unkno
 /** What of a document has a meaning here. */
 const SIZED = v.object({ VolumeMetadata: v.object({ SizeGiB: BYTES }) });
 
+/** Most characters of an id. */
+const ID_LENGTH = 128;
+
 const failed = ({ code, message }: EbsError) => ({ Error: message, Code: code });
 
-const text = (value: unknown) => typeof value === "string" ? value : "";
+/** As it came, but not so long that the answer has no room for it. */
+const text = (value: unknown) => typeof value === "string" ? value.slice(0, ID_LENGTH) : "";
 
-const refuseMount: Row["refuse"] = (error) => ({
-  ...{ URI: "", Mounted: false, ...failed(error), Retryable: error.code === "unavailable" },
+const refuseMount: Row["refuse"] = (error, { Name }) => ({
+  ...{ URI: "", Volume: text(Name), Mounted: false, ...failed(error) },
+  Retryable: error.code === "unavailable",
 });
 
 const refuseUnmount: Row["refuse"] = (error, { Name }) => ({
-  ...{ Volume: text(Name), Mounted: error.code !== "not_found", ...failed(error) },
-  NotFound: error.code === "not_found",
+  ...{ URI: "", Volume: text(Name), Mounted: error.code !== "not_found", ...failed(error) },
+  ...{ NotFound: error.code === "not_found", Retryable: error.code === "unavailable" },
 });
 
 const refuseVolume = (done: string): Row["refuse"] => (error, { Volume }) => ({
@@ -42,9 +47,10 @@ const mounting = (subject: string) =>
     async run({ service, access }, { Name, DeviceName: device }) {
       const { uri } = await service.mount({
         ...{ volume: Name, access, readOnly: false },
-        ...device !== undefined && { device },
+        // Clients in Go send an empty text for none.
+        ...device && { device },
       });
-      return { URI: uri, Mounted: true, Error: "", Retryable: false };
+      return { URI: uri, Volume: Name, Mounted: true, Error: "", Retryable: false };
     },
     refuse: refuseMount,
     announces: "ebs.mount.response",
@@ -55,13 +61,14 @@ const unmounting = (subject: string) =>
     subject,
     does: "unmount a volume, once the store has everything",
     schema: MOUNTING,
-    destination: ({ Name }) => subject === "ebs.unmount" ? { volume: Name } : {},
+    destination: ({ Name }, service) => subject === "ebs.unmount" ? detachedAt(service, Name) : {},
     async run({ service }, { Name }) {
       const isDone = subject === "ebs.unmount" ? service.detach(Name) : service.unmount(Name);
-      if (!await isDone) {
-        throw new EbsError("not_found", `volume ${Name} is not mounted on ${service.node}`);
-      }
-      return { Volume: Name, Mounted: false, Error: "", NotFound: false };
+      // One that is not mounted is unmounted already: the request may have come before.
+      return {
+        ...{ URI: "", Volume: Name, Mounted: false, Error: "", NotFound: !await isDone },
+        Retryable: false,
+      };
     },
     refuse: refuseUnmount,
     announces: "ebs.unmount.response",
@@ -83,7 +90,7 @@ const DELETE = row({
   subject: "ebs.delete",
   does: "delete a volume; one that is mounted is unmounted first",
   schema: ABOUT_VOLUME,
-  destination: ({ Volume }) => ({ volume: Volume }),
+  destination: ({ Volume }, service) => madeAt(service, Volume, { volume: Volume }),
   async run({ service }, { Volume }) {
     await service.delete(Volume, true);
     return { Volume, Success: true, Error: "" };

@@ -9,7 +9,7 @@ import type { SnapshotRecord } from "../records.ts";
 import { BYTES, ID, MAYBE_ID, sizeIn, TEXT, v } from "../schema.ts";
 import { MOST_SEED_BYTES } from "../seed.ts";
 import type { VolumeView } from "../volumes.ts";
-import { type Context, type Row, row, type RowOf, tokenOf } from "./dialect.ts";
+import { type Context, fitting, madeAt, type Row, row, type RowOf, tokenOf } from "./dialect.ts";
 
 /** The version of the contract. */
 export const SCHEMA_VERSION = 1;
@@ -27,7 +27,13 @@ const PAGE = {
   max_results: v.optional(v.pipe(v.number(), v.integer()), 0),
   starting_token: MAYBE_ID,
 };
-const ENCRYPTED = v.object({ encrypted: v.literal(true) });
+/**
+ * What of the parameters of a volume has a meaning here. They are texts with some clients; what is
+ * neither would be dropped in silence, and the volume lie there for everybody to read.
+ */
+const PARAMETERS = v.object({
+  encrypted: v.optional(v.union([v.boolean(), v.picklist(["true", "false"])]), false),
+});
 
 /** A row of the contract: its version is checked before anything else. */
 function versioned<S extends v.GenericSchema>(written: Omit<RowOf<S>, "refuse">): Row {
@@ -54,11 +60,16 @@ function refuse({ code, message }: EbsError): object {
   return answer({ error: { code, message } });
 }
 
-function volumeBody({ id, bytes, state, record }: VolumeView): object {
+function volumeBody({ id, bytes, state, isEncrypted, record }: VolumeView): object {
   return {
     ...{ id, capacity_bytes: bytes, state, handle: volumeHandle(id) },
     availability_zone: record.zone,
-    provider_data: record.source && { source_snapshot_id: record.source.snapshot },
+    provider_data: (record.source !== undefined || isEncrypted)
+      ? {
+        ...record.source && { source_snapshot_id: record.source.snapshot },
+        ...isEncrypted && { encrypted: true },
+      }
+      : undefined,
   };
 }
 
@@ -125,16 +136,14 @@ const CREATE = versioned({
     availability_zone: v.optional(TEXT, ""),
     source_snapshot_id: MAYBE_ID,
     source_snapshot_volume_id: MAYBE_ID,
-    parameters: v.optional(v.unknown()),
+    parameters: v.nullish(PARAMETERS, {}),
     seed_data: v.nullish(v.pipe(v.string(), v.base64("is no base64")), ""),
   }),
+  destination: ({ volume_id }, service) => madeAt(service, volume_id),
   async run({ service, zone }, request) {
     const { volume_id: id, capacity_range, source_snapshot_id: snapshot } = request;
     const { source_snapshot_volume_id: volume, seed_data, availability_zone } = request;
     const invalid = (words: string) => new EbsError("invalid_argument", words);
-    if (v.is(ENCRYPTED, request.parameters)) {
-      throw new EbsError("unsupported_capability", "volumes are not encrypted here");
-    }
     const bytes = sizeIn(capacity_range.required_bytes, capacity_range.limit_bytes);
     const seed = Uint8Array.fromBase64(seed_data ?? "");
     if (seed.length > MOST_SEED_BYTES) {
@@ -148,7 +157,9 @@ const CREATE = versioned({
       throw invalid("source_snapshot_id and source_snapshot_volume_id go together");
     }
     const view = await service.create({
-      ...{ id, bytes, zone: availability_zone || zone },
+      ...{ id, bytes, defaultZone: zone },
+      ...availability_zone !== "" && { zone: availability_zone },
+      encrypted: `${request.parameters?.encrypted}` === "true",
       ...seed.length > 0 && { seed },
       ...snapshot !== "" && { source: { volume, snapshot } },
     });
@@ -171,10 +182,11 @@ const LIST = versioned({
   subject: "volume.list",
   does: "list volumes, in pages",
   schema: v.object(PAGE),
-  async run({ service }, { max_results, starting_token }) {
+  async run({ service, mostBytes }, { max_results, starting_token }) {
     const { records, next } = await service.listVolumes(starting_token, pageSize(max_results));
-    const volumes = records.map(({ id }) => ({ id, handle: volumeHandle(id) }));
-    return { volumes, ...next !== "" && { next_token: next } };
+    const entries = records.map(({ id }) => ({ id, body: { id, handle: volumeHandle(id) } }));
+    const page = fitting(entries, next, mostBytes);
+    return { volumes: page.bodies, ...page.next !== "" && { next_token: page.next } };
   },
 });
 
@@ -195,7 +207,7 @@ const DELETE = versioned({
   does: "delete a volume that is not mounted",
   schema: v.object({ volume_id: ID, handle: HANDLE }),
   check: checkVolume("volume.delete"),
-  destination: ofVolume,
+  destination: (request, service) => madeAt(service, request.volume_id, ofVolume(request)),
   async run({ service }, { volume_id }) {
     await service.delete(volume_id);
     return {};
@@ -269,12 +281,13 @@ const LIST_SNAPSHOTS = versioned({
   subject: "snapshot.list",
   does: "list snapshots, in pages",
   schema: v.object(PAGE),
-  async run({ service }, { max_results, starting_token }) {
+  async run({ service, mostBytes }, { max_results, starting_token }) {
     const { records, next } = await service.listSnapshots(starting_token, pageSize(max_results));
-    const snapshots = records.map(({ id, volume }) => ({
-      ...{ id, source_volume_id: volume, handle: snapshotHandle(id) },
+    const entries = records.map(({ id, volume }) => ({
+      ...{ id, body: { id, source_volume_id: volume, handle: snapshotHandle(id) } },
     }));
-    return { snapshots, ...next !== "" && { next_token: next } };
+    const page = fitting(entries, next, mostBytes);
+    return { snapshots: page.bodies, ...page.next !== "" && { next_token: page.next } };
   },
 });
 

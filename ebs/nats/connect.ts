@@ -4,11 +4,11 @@
  * @module
  */
 
-import type { ConnectionOptions, NatsConnection } from "@nats-io/transport-node";
+import type { Authenticator, ConnectionOptions, NatsConnection } from "@nats-io/transport-node";
 import { thrownText, UblkError } from "../../uapi/error.ts";
 import { takeAlert } from "./aftermath.ts";
 
-/** Where NATS is, and who connects. All secrets are in files, which are read anew at each start. */
+/** Where NATS is, and who connects. All secrets are in files, which are read anew at each attempt. */
 export interface NatsTerms {
   /** The servers: `nats://HOST:PORT` or `tls://HOST:PORT`, without credentials. */
   readonly servers: readonly string[];
@@ -48,6 +48,9 @@ export async function connectNats(terms: NatsTerms): Promise<NatsConnection> {
     ...{ servers, name: terms.name, timeout: terms.timeoutMs ?? CONNECT_MS },
     // Otherwise it gives up after ten attempts.
     maxReconnectAttempts: -1,
+    // Otherwise it gives up after two refusals, also if there was a connection between them, and a
+    // node's mounts would end because a server was started for a moment with other users.
+    ignoreAuthErrorAbort: true,
     ...authenticatorOf(terms, authenticators),
     ...tlsOf(terms),
   };
@@ -80,22 +83,43 @@ function authenticatorOf(
   if (given.length > 1) {
     throw invalid("credentials", "there is more than one kind", "give one file of credentials");
   }
-  if (creds !== undefined) return { authenticator: by.credsAuthenticator(secretIn(creds)) };
-  if (nkey !== undefined) {
-    const seed = new TextEncoder().encode(textIn(nkey));
-    return { authenticator: by.nkeyAuthenticator(seed) };
+  const encoded = (text: string) => new TextEncoder().encode(text);
+  if (creds !== undefined) {
+    // Their last line is read as one only with its line break.
+    return readAnew(creds, (text) => by.credsAuthenticator(encoded(`${text}\n`)));
   }
-  if (token !== undefined) return { authenticator: by.tokenAuthenticator(textIn(token)) };
+  if (nkey !== undefined) return readAnew(nkey, (text) => by.nkeyAuthenticator(encoded(text)));
+  if (token !== undefined) return readAnew(token, by.tokenAuthenticator);
   if (login === undefined) return {};
-  const [user, password] = textIn(login).split("\n").map((line) => line.trim());
-  if (user === "" || password === undefined) {
-    throw invalid(
-      login,
-      "it has no password",
-      "put the user on the first line, the password below",
-    );
-  }
-  return { authenticator: by.usernamePasswordAuthenticator(user, password) };
+  return readAnew(login, (text) => {
+    const [user, password] = text.split("\n").map((line) => line.trim());
+    if (user !== "" && password !== undefined) {
+      return by.usernamePasswordAuthenticator(user!, password);
+    }
+    const hint = "put the user on the first line, the password below";
+    throw invalid(login, "it has no password", hint);
+  });
+}
+
+/** Reads a file of credentials now, and anew at each attempt to connect: it may be another one then. */
+function readAnew(
+  path: string,
+  make: (text: string) => Authenticator,
+): Pick<ConnectionOptions, "authenticator"> {
+  let last = make(textIn(path));
+  return {
+    authenticator: (nonce) => {
+      try {
+        const made = make(textIn(path));
+        const answer = made(nonce);
+        last = made;
+        return answer;
+      } catch {
+        // It is just being replaced. An error here would close the connection for good.
+        return last(nonce);
+      }
+    },
+  };
 }
 
 function tlsOf({ servers, ca, cert, key }: NatsTerms): Pick<ConnectionOptions, "tls"> {
@@ -105,12 +129,9 @@ function tlsOf({ servers, ca, cert, key }: NatsTerms): Pick<ConnectionOptions, "
   if (ca === undefined && cert === undefined) {
     return servers.some((server) => server.startsWith("tls:")) ? { tls: {} } : {};
   }
-  const text = (file: string | undefined) => file === undefined ? undefined : textIn(file);
-  return { tls: { ca: text(ca), cert: text(cert), key: text(key) } };
-}
-
-function secretIn(path: string): Uint8Array {
-  return new TextEncoder().encode(textIn(path));
+  // Report unreadable files now, and not at the first connection.
+  for (const file of [ca, cert, key]) if (file !== undefined) textIn(file);
+  return { tls: { caFile: ca, certFile: cert, keyFile: key } };
 }
 
 /** The text of a file, without the line break at its end. */

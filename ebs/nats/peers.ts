@@ -12,7 +12,7 @@ import type { Peers } from "../peers.ts";
 const ANSWER_MS = 2000;
 
 /** The nodes that are connected to the same servers. */
-export function natsPeers(connection: NatsConnection): Peers {
+export function natsPeers(connection: Pick<NatsConnection, "request">): Peers {
   return {
     async isThere(node) {
       try {

@@ -16,7 +16,7 @@
 
 import type { Msg, NatsConnection, Subscription } from "@nats-io/transport-node";
 import { thrownText } from "../../uapi/error.ts";
-import type { Context, Destination, Row } from "../dialects/dialect.ts";
+import type { Context, Row } from "../dialects/dialect.ts";
 import { EC2_ROWS } from "../dialects/ec2.ts";
 import { PLATFORM_ROWS } from "../dialects/platform.ts";
 import { OWNER_ROWS, PROVIDER_ROWS } from "../dialects/provider.ts";
@@ -32,10 +32,18 @@ import { STATUS_ROW } from "./status_row.ts";
 export const QUEUE_GROUP = "spinifex-workers";
 /** How long a request may take before it is answered that it is still at work, in milliseconds. */
 const ANSWER_MS = 25_000;
+/** The answer to a request that takes longer. */
+const STILL_AT_WORK = new EbsError("unavailable", "still at work; ask again for the result");
 /** How long another node has to answer what is passed on: a little more. */
 const PASSED_ON_MS = 27_000;
+/** For so much longer an answer of another node is waited for than one of this node. */
+const LONGER_MS = 2_500;
 /** The header with the subject of a request that is passed on. */
 const SUBJECT_HEADER = "Ublk-Subject";
+/** Bytes of the headers of such a request, without the subject: their version, its name, line breaks. */
+const HEADER_BYTES = "NATS/1.0\r\n".length + `${SUBJECT_HEADER}: \r\n\r\n`.length;
+/** Most bytes of a message if the server tells nothing. */
+const MOST_BYTES = 1 << 20;
 
 /** All rows but those of owners. */
 export const ROWS: readonly Row[] = [...PROVIDER_ROWS, ...PLATFORM_ROWS, ...EC2_ROWS, STATUS_ROW];
@@ -81,6 +89,10 @@ export class EbsServer implements AsyncDisposable {
     this.#parts = parts;
     this.#context = {
       ...{ service, zone, access },
+      // Another server may take more, or less.
+      get mostBytes() {
+        return mostBytesOf(parts.connection);
+      },
       publish: (subject, body) => this.#publish(subject, body),
       later: (work) => this.#track(work),
     };
@@ -179,31 +191,70 @@ export class EbsServer implements AsyncDisposable {
     const startedMs = performance.now();
     endpoint.requests++;
     let body: object = {};
+    const refusalOf = (error: unknown) => {
+      const refused = ebsErrorOf(error);
+      if (refused.code === "internal") this.#parts.report(`${subject}: ${refused.message}`);
+      endpoint.lastError = `${refused.code}: ${refused.message}`;
+      return row.refuse(refused, body as Record<string, unknown>);
+    };
+    let isBegun = false;
+    let isLate = false;
     try {
       body = decodeJson(message.data);
       const request = row.read(body, subject);
-      const passed = isDirect ? undefined : await this.#passOn(row.destination(request), message);
-      if (passed !== undefined) message.respond(passed.data);
-      else this.#finish(row, message, await this.#inTime(row.run(this.#context, request)));
+      const passed = isDirect
+        ? undefined
+        : await this.#inTime(this.#passOn(row, request, message, startedMs), startedMs + LONGER_MS);
+      if (passed !== undefined) this.#send(message, passed.data);
+      else {
+        const work = row.run(this.#context, request);
+        isBegun = true;
+        // It goes on, also if nobody waits for it, and the next request finds what has become of it.
+        this.#track(work.then(
+          (answer) => void (isLate && this.#announce(row, answer)),
+          (error) => void (isLate && this.#announce(row, refusalOf(error))),
+        ));
+        const answer = await this.#inTime(work, startedMs);
+        this.#checkAnswer(answer);
+        this.#respond(message, answer);
+        this.#announce(row, answer);
+      }
     } catch (error) {
-      const refused = ebsErrorOf(error);
       endpoint.errors++;
-      endpoint.lastError = `${refused.code}: ${refused.message}`;
-      if (refused.code === "internal") this.#parts.report(`${subject}: ${refused.message}`);
-      this.#finish(row, message, row.refuse(refused, body as Record<string, unknown>));
+      isLate = isBegun && error === STILL_AT_WORK;
+      const refusal = refusalOf(error);
+      this.#respond(message, refusal);
+      // Late work announces its own result once it ends.
+      if (!isLate) this.#announce(row, refusal);
     } finally {
       endpoint.processedMs += performance.now() - startedMs;
     }
   }
 
-  #finish({ announces }: Row, message: Msg, body: object): void {
-    this.#respond(message, body);
+  /** An answer that the server of NATS does not take would be none. @throws {EbsError} */
+  #checkAnswer(answer: object): void {
+    const bytes = bytesOf(JSON.stringify(answer));
+    const most = this.#context.mostBytes;
+    if (bytes <= most) return;
+    const words =
+      `the answer has ${bytes} bytes, and messages ${most} at most; ask for less at a time`;
+    throw new EbsError("invalid_argument", words);
+  }
+
+  /** Tells everybody who listens how a request has ended, if it is one of that kind. */
+  #announce({ announces }: Row, body: object): void {
     if (announces !== undefined) this.#publish(announces, body);
   }
 
   /** The answer of a node that is to answer instead; undefined if this one is, or there is none. */
-  async #passOn({ volume, node }: Destination, message: Msg): Promise<Msg | undefined> {
+  async #passOn(
+    row: Row,
+    request: unknown,
+    message: Msg,
+    sinceMs: number,
+  ): Promise<Msg | undefined> {
     const { connection, service } = this.#parts;
+    const { volume, node } = await row.destination(request, service);
     const isHere = node === service.node ||
       volume !== undefined && service.mounts.get(volume)?.readOnly === false;
     if (isHere || node === undefined && volume === undefined) return undefined;
@@ -213,11 +264,17 @@ export class EbsServer implements AsyncDisposable {
     const { headers } = await import("@nats-io/transport-node");
     const header = headers();
     header.set(SUBJECT_HEADER, message.subject);
+    const most = mostBytesOf(connection) - HEADER_BYTES - bytesOf(message.subject);
+    if (message.data.length > most) {
+      const words = `${message.data.length} bytes are too many for a request that is passed on`;
+      throw new EbsError("invalid_argument", `bad request: ${words}; ${most} at most`);
+    }
+    const leftMs = sinceMs + PASSED_ON_MS - performance.now();
     try {
       return await connection.request(
         node === undefined ? `ebs.owner.${volume}` : `ebs.node.${node}`,
         message.data,
-        { headers: header, timeout: PASSED_ON_MS },
+        { headers: header, timeout: Math.max(1, leftMs) },
       );
     } catch (error) {
       if (isNobody(error) && node === undefined) return undefined;
@@ -226,16 +283,14 @@ export class EbsServer implements AsyncDisposable {
     }
   }
 
-  /** Waits for work, but not for longer than its client does. */
-  async #inTime(work: Promise<object>): Promise<object> {
+  /** Waits for work, but not for longer than its client does, who has waited since a moment. */
+  async #inTime<T>(work: Promise<T>, sinceMs: number): Promise<T> {
     const { answerMs = ANSWER_MS } = this.#parts;
+    const leftMs = Math.max(0, sinceMs + answerMs - performance.now());
     let timer: ReturnType<typeof setTimeout> | undefined;
     const overdue = new Promise<never>((_, reject) => {
-      const error = new EbsError("unavailable", "still at work; ask again for the result");
-      timer = setTimeout(() => reject(error), answerMs);
+      timer = setTimeout(() => reject(STILL_AT_WORK), leftMs);
     });
-    // It goes on, and the next request finds what has become of it.
-    this.#track(work.then(() => {}, () => {}));
     try {
       return await Promise.race([work, overdue]);
     } finally {
@@ -244,15 +299,24 @@ export class EbsServer implements AsyncDisposable {
   }
 
   #respond(message: Msg, body: object): void {
+    this.#send(message, JSON.stringify(body));
+  }
+
+  /** The only way by which an answer leaves, whoever has made it. */
+  #send({ reply }: Msg, data: string | Uint8Array): void {
     // The answer would be a request: nobody may make one in our name.
-    if (message.reply === undefined || /^(ebs\.|\$)/.test(message.reply)) return;
-    this.#publish(message.reply, body);
+    if (reply === undefined || /^(ebs\.|\$)/.test(reply)) return;
+    this.#publishData(reply, data);
   }
 
   #publish(subject: string, body: unknown): void {
+    this.#publishData(subject, JSON.stringify(body));
+  }
+
+  #publishData(subject: string, data: string | Uint8Array): void {
     const { connection, report } = this.#parts;
     try {
-      connection.publish(subject, JSON.stringify(body));
+      connection.publish(subject, data);
     } catch (error) {
       report(`${subject}: ${thrownText(error)}`);
     }
@@ -278,6 +342,15 @@ export class EbsServer implements AsyncDisposable {
     await Promise.race([Promise.all(this.#underWay), overdue]);
     clearTimeout(timer);
   }
+}
+
+/** Most bytes of a message with its headers. */
+function mostBytesOf({ info }: NatsConnection): number {
+  return info?.max_payload ?? MOST_BYTES;
+}
+
+function bytesOf(text: string): number {
+  return new TextEncoder().encode(text).length;
 }
 
 /** Whether a subject is one of a pattern's. */

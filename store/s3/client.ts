@@ -191,19 +191,52 @@ async function readBody(
   length: number | undefined,
   came: () => void,
 ): Promise<Uint8Array<ArrayBuffer>> {
-  let bytes = new Uint8Array(length ?? 0);
-  let filled = 0;
-  for await (const part of body ?? []) {
+  if (body === null) return new Uint8Array(0);
+  return length === undefined ? await readAll(body, came) : await readInto(body, length, came);
+}
+
+/**
+ * Reads a body of known length into one buffer, which the stream fills itself. That takes half of the
+ * CPU of parts that the stream allocates: those have 64 KiB each.
+ */
+async function readInto(
+  body: ReadableStream<Uint8Array<ArrayBuffer>>,
+  length: number,
+  came: () => void,
+): Promise<Uint8Array<ArrayBuffer>> {
+  const reader = body.getReader({ mode: "byob" });
+  let bytes = new Uint8Array(length);
+  for (let filled = 0;;) {
+    // Once all has come, the end is to come: only then the connection serves the next request.
+    const isFull = filled === length;
+    const room = isFull ? new Uint8Array(1) : bytes.subarray(filled);
+    const { value, done } = await reader.read(room);
     came();
-    if (filled + part.length > bytes.length) {
-      const larger = new Uint8Array(Math.max(2 * bytes.length, filled + part.length));
-      larger.set(bytes.subarray(0, filled));
-      bytes = larger;
-    }
+    if (!isFull && value !== undefined) bytes = new Uint8Array(value.buffer);
+    if (done) return bytes.subarray(0, filled);
+    if (isFull) throw new Error(`more than the ${length} bytes came that were announced`);
+    filled += value.length;
+  }
+}
+
+async function readAll(
+  body: ReadableStream<Uint8Array<ArrayBuffer>>,
+  came: () => void,
+): Promise<Uint8Array<ArrayBuffer>> {
+  const parts: Uint8Array<ArrayBuffer>[] = [];
+  let length = 0;
+  for await (const part of body) {
+    came();
+    parts.push(part);
+    length += part.length;
+  }
+  const bytes = new Uint8Array(length);
+  let filled = 0;
+  for (const part of parts) {
     bytes.set(part, filled);
     filled += part.length;
   }
-  return filled === bytes.length ? bytes : bytes.slice(0, filled);
+  return bytes;
 }
 
 /** A limit of time for one request, which also ends with its caller's signal. */
@@ -213,6 +246,10 @@ class Limit implements Disposable {
   readonly #inner = new AbortController();
   readonly #outer: AbortSignal | undefined;
   readonly #end = () => this.#inner.abort(this.#outer!.reason);
+  /** When the time is over. */
+  #untilMs = Infinity;
+  /** When the timer fires, which may be before. */
+  #firesMs = Infinity;
   #timer: ReturnType<typeof setTimeout> | undefined = undefined;
 
   constructor(outer: AbortSignal | undefined) {
@@ -226,10 +263,18 @@ class Limit implements Disposable {
     return this.#inner.signal;
   }
 
-  /** Allows so many milliseconds from now on. */
+  /** Allows so many milliseconds from now on. It is cheap, since each part of a body calls it. */
   allow(ms: number): void {
+    this.#untilMs = performance.now() + ms;
+    if (this.#untilMs < this.#firesMs) this.#arm(ms);
+  }
+
+  #arm(ms: number): void {
     clearTimeout(this.#timer);
+    this.#firesMs = performance.now() + ms;
     this.#timer = setTimeout(() => {
+      const leftMs = this.#untilMs - performance.now();
+      if (leftMs > 0) return this.#arm(leftMs);
       this.isOver = true;
       this.#inner.abort();
     }, ms);

@@ -4,25 +4,23 @@
  * @module
  */
 
-import { readSmallFile } from "../../uring/libc.ts";
+import { environmentVariable } from "../../uring/libc.ts";
 
 /** The value of a variable; undefined if it is empty, missing or may not be read. */
 export function environment(name: string): string | undefined {
   try {
     return Deno.env.get(name) || undefined;
   } catch {
-    return atStart(name);
+    return byLibc(name);
   }
 }
 
-/** Through libc, because the programs do not get `--allow-env`. */
-function atStart(name: string): string | undefined {
+/** For programs without `--allow-env`. */
+function byLibc(name: string): string | undefined {
   try {
-    const found = readSmallFile("/proc/self/environ").split("\0").find((entry) =>
-      entry.startsWith(`${name}=`)
-    );
-    return found?.slice(name.length + 1) || undefined;
+    return environmentVariable(name) || undefined;
   } catch {
+    // There is no --allow-ffi either.
     return undefined;
   }
 }

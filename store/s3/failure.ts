@@ -72,13 +72,19 @@ export function failureOf(answer: S3Answer, where: string): StoreError {
     code === "IllegalLocationConstraintException";
   const [fault, remedy] = isElsewhere
     ? elsewhere(region ?? undefined)
-    : CODES[code] ?? STATUSES[status] ??
+    : CODES[code] ?? (status === 404 && isOfS3(text) ? DAMAGED : STATUSES[status]) ??
       (status >= 500 ? BUSY : ["refused", "check the endpoint: it does not know the request"]);
   const said = code === "" ? `${status}` : `${status} ${code}`;
   return new StoreError(fault, printable(`${where}: ${shortened(said, 100)}; ${remedy}`));
 }
 
 const BUSY: readonly [StoreFault, string] = ["unavailable", "the store is busy, or fails"];
+const DAMAGED: readonly [StoreFault, string] = ["unavailable", "the answer was damaged on its way"];
+
+/** Whether an answer is an error as S3 tells them, also if a bit of it has flipped. */
+function isOfS3(text: string): boolean {
+  return text.includes("<Error>") || text.includes("</Error>");
+}
 
 function elsewhere(region: string | undefined): readonly [StoreFault, string] {
   const remedy = region === undefined || region === ""

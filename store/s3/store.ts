@@ -22,6 +22,7 @@ import { checkRange } from "../ranges.ts";
 import { retried } from "../retry.ts";
 import {
   type ByteRange,
+  type GetTerms,
   type ListedObject,
   type Store,
   type StoredObject,
@@ -116,7 +117,7 @@ export class S3Store implements Store {
 
   async get(
     name: string,
-    { range, signal }: StoreTerms & { range?: ByteRange } = {},
+    { range, signal }: GetTerms = {},
   ): Promise<StoredObject | undefined> {
     checkName(name);
     signal?.throwIfAborted();

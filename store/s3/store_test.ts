@@ -103,6 +103,14 @@ Deno.test("S3Store + what does not pass is one line with a remedy, at once", asy
   }
 });
 
+Deno.test("S3Store.get + a bit of the answer that an object is missing has flipped + it is asked again", async () => {
+  await using server = new FakeS3();
+  await using store = opened(server);
+  server.faults = inTurn("flipped");
+  assertEquals(await store.get("missing"), undefined);
+  assertEquals(server.log.length, 2);
+});
+
 const PASSING: readonly FakeFault[] = ["429", "500", "503", "reset", "hang", "short"];
 
 Deno.test("S3Store + what passes is tried again, and then it is an error", async () => {

@@ -215,7 +215,7 @@ export function open(options: unknown): Backend {
   const logFd = openFile(path, O_RDWR | O_CREAT, 0o600);
   const wakeFd = eventFd();
   const stuckFd = fifo === undefined ? undefined : openFile(fifo, O_RDWR);
-  const waker = new Worker(import.meta.resolve("./engine_waker.ts"), { type: "module" });
+  const waker = new Worker(new URL("./engine_waker.ts", import.meta.url), { type: "module" });
   waker.postMessage(wakeFd);
   const { backend, engine, end } = openLogged({ size, logFd, wakeFd, stuckFd });
   return {

@@ -45,8 +45,8 @@ export class Filesystem {
     this.files = this.files.filter((name) => !deleted.includes(name));
   }
 
-  /** An image of it is a sound filesystem, and has exactly these files. */
-  check(image: string): void {
+  /** An image of it is a sound filesystem, and has exactly these files, or those of a time before. */
+  check(image: string, files: readonly string[] = this.files): void {
     // Beyond its end there may be more of the disk.
     Deno.truncateSync(image, FILESYSTEM_BYTES);
     run("e2fsck", "-f", "-n", image);
@@ -56,7 +56,7 @@ export class Filesystem {
       run("debugfs", "-R", `rdump / ${found}`, image);
       Deno.removeSync(`${found}/lost+found`);
       const names = [...Deno.readDirSync(found)].map(({ name }) => name);
-      assertEquals(names.toSorted(), this.files.toSorted());
+      assertEquals(names.toSorted(), files.toSorted());
       for (const name of names) run("cmp", `${found}/${name}`, `${this.#folder}/files/${name}`);
     } finally {
       Deno.removeSync(found, { recursive: true });

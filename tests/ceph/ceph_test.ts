@@ -17,7 +17,7 @@ import { Dice } from "../../uapi/dice.ts";
 import { openAllOfLibc } from "../../uring/libc.ts";
 import { Ceph, CEPH_KEYS } from "../../vm/ceph.ts";
 import { checkVolume } from "../../volume/check.ts";
-import { areEqual } from "../../volume/committed.ts";
+import { areEqual } from "../../volume/state.ts";
 import { openDisk } from "../../volume/open_disk.ts";
 import { Volume } from "../../volume/volume.ts";
 import { Scratch } from "../scratch.ts";

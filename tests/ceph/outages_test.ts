@@ -15,7 +15,7 @@ import { Dice } from "../../uapi/dice.ts";
 import { openAllOfLibc } from "../../uring/libc.ts";
 import { Ceph } from "../../vm/ceph.ts";
 import { checkVolume } from "../../volume/check.ts";
-import { areEqual } from "../../volume/committed.ts";
+import { areEqual } from "../../volume/state.ts";
 import { Volume } from "../../volume/volume.ts";
 import { Scratch } from "../scratch.ts";
 import { eachSeed } from "../seeds.ts";

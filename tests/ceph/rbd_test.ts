@@ -33,12 +33,12 @@ Deno.test("diffStream, importDiff + rbd reads and writes the same", async () => 
   await using copy = await Volume.open("w", options);
   const [diff, out, ours] = ["diff", "out", "ours"].map((name) => `${ceph.folder}/${name}`);
   let from = "empty";
-  await createSnapshot(store, "v", from, { journal: scratch.path });
+  await createSnapshot(store, "v", from, { journal: scratch.path, wait: true });
   for (const round of [1, 2]) {
     await volume.write(new Uint8Array(2 << 20).fill(round), round << 20);
     await volume.trim((round << 20) + 8192, 65536);
     const to = `s${round}`;
-    await createSnapshot(store, "v", to, { journal: scratch.path });
+    await createSnapshot(store, "v", to, { journal: scratch.path, wait: true });
     Deno.writeFileSync(diff, new Uint8Array());
     for await (const bytes of diffStream(store, `v@${from}`, `v@${to}`)) {
       Deno.writeFileSync(diff, bytes, { append: true });

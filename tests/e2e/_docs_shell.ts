@@ -13,15 +13,23 @@ import { ROOT, type ShellLine, shellLines, type Snippet } from "../snippets.ts";
 const PRELUDE = `
 set -euo pipefail
 set -m   # Jobs have numbers, as at a terminal.
-disks() { ls /dev | grep -c '^ublkb[0-9]*$' || true; }
+# By the shell alone: processes for each look would take CPU time from the server that starts.
+look() {
+  local node
+  DISKS=()
+  for node in /dev/ublkb*; do
+    case "\${node#/dev/ublkb}" in *[!0-9]*) ;; *) DISKS+=("$node") ;; esac
+  done
+}
 # Waits for one more disk than there were, and until all of them open.
 ready() {
-  while [ "$(disks)" -le "$SEEN" ]; do
+  while look; [ "\${#DISKS[@]}" -le "$SEEN" ]; do
     kill -0 "$1" || { echo "it ended before there was a disk" >&2; exit 1; }
     sleep 0.1
   done
-  for name in $(ls /dev | grep '^ublkb[0-9]*$'); do
-    until (exec <"/dev/$name") 2>/dev/null; do sleep 0.1; done
+  local disk
+  for disk in "\${DISKS[@]}"; do
+    until (exec <"$disk") 2>/dev/null; do sleep 0.1; done
   done
 }
 cleanup() {
@@ -44,8 +52,8 @@ export function scriptOf({ before, text }: Snippet): string {
 function scriptLine({ text, commands }: ShellLine): string {
   const serves = commands.some((words) => isServer(words.filter((word) => word !== "--quiet")));
   if (!serves || /\bcoproc\b/.test(text)) return text;
-  if (text.endsWith("&")) return `SEEN=$(disks)\n${text}\nready $!`;
-  return `SEEN=$(disks)\n${text} &\nready $!\nkill -INT -- -$!\nwait $!`;
+  if (text.endsWith("&")) return `look; SEEN=\${#DISKS[@]}\n${text}\nready $!`;
+  return `look; SEEN=\${#DISKS[@]}\n${text} &\nready $!\nkill -INT -- -$!\nwait $!`;
 }
 
 /** Whether a command serves until it is ended. */

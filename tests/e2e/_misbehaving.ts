@@ -4,6 +4,10 @@
  * @module
  */
 
+import { bundleWorkers, programPath } from "../bundles.ts";
+
+bundleWorkers();
+
 /** Runs a program with its messages in English. */
 export async function run(
   program: string,
@@ -54,7 +58,7 @@ export async function serveInChild(
   operation: string,
   deadlineMs: number,
 ): Promise<ChildServer> {
-  const script = new URL("./_misbehaving_server.ts", import.meta.url).pathname;
+  const script = programPath("tests/e2e/_misbehaving_server.ts");
   const child = new Deno.Command(Deno.execPath(), {
     args: ["run", "-A", "--no-check", script, kind, manner, operation, `${deadlineMs}`],
     stdin: "piped",

@@ -5,12 +5,13 @@
  * @module
  */
 
+import { programPath } from "../bundles.ts";
 import type { Task } from "./_model_client.ts";
 
 /** The process, started. */
 export class ModelClient {
   readonly #child = new Deno.Command(Deno.execPath(), {
-    args: ["run", "-A", "--no-check", new URL("./_model_client.ts", import.meta.url).pathname],
+    args: ["run", "-A", "--no-check", programPath("tests/e2e/_model_client.ts")],
     stdin: "piped",
     stdout: "piped",
   }).spawn();

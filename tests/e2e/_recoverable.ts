@@ -6,6 +6,7 @@
 
 import { TextLineStream } from "@std/streams";
 import { Control } from "../../ctrl/control.ts";
+import { programPath } from "../bundles.ts";
 import type { ServerTask } from "./_recoverable_server.ts";
 
 /** A server that can be killed. */
@@ -17,7 +18,7 @@ export class ServerProcess implements AsyncDisposable {
   #ended = false;
 
   private constructor(task: ServerTask) {
-    const script = new URL("./_recoverable_server.ts", import.meta.url).pathname;
+    const script = programPath("tests/e2e/_recoverable_server.ts");
     this.#child = new Deno.Command(Deno.execPath(), {
       args: ["run", "-A", "--no-check", script, JSON.stringify(task)],
       stdin: "piped",

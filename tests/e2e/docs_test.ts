@@ -21,7 +21,9 @@ import { runCommand } from "../integration/_run_command.ts";
 
 const LIMIT_MS = 180_000;
 /** How long a program may use its disk before it is deleted. */
-const USE_MS = 3_000;
+const USE_MS = 2_000;
+/** How often it is looked for. */
+const LOOK_MS = 200;
 
 /** A folder with the files of a page, and the project's commands in its `bin`. */
 async function folderFor(page: string): Promise<AsyncDisposable & { path: string }> {
@@ -60,12 +62,14 @@ async function runProgram(snippet: Snippet): Promise<void> {
   const code = program.exitCode(LIMIT_MS).finally(() => ended = true);
   code.catch(() => {});
   let disks = 0;
-  while (!ended) {
-    await sleep(USE_MS);
+  for (let sameMs = 0; !ended; sameMs += LOOK_MS) {
+    await sleep(LOOK_MS);
     const there = nodes().filter((name) => name.startsWith("ublkb")).length;
     // Not while it is still making another.
-    if (there > 0 && there === disks) await runCommand("ublk", ["del", "--force", "-a"]);
-    disks = there;
+    if (there !== disks) [disks, sameMs] = [there, 0];
+    if (there === 0 || sameMs < USE_MS) continue;
+    await runCommand("ublk", ["del", "--force", "-a"]);
+    sameMs = 0;
   }
   assertEquals(await code, 0, `${placeOf(snippet)}: ${program.stderr}`);
 }

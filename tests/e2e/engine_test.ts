@@ -9,6 +9,7 @@ import { serve, type Stats, stats } from "../../mod.ts";
 import { ECANCELED, ETIME } from "../../uapi/errno.ts";
 import { openAllOfLibc } from "../../uring/libc.ts";
 import { type Counts, logged, STUCK_AT } from "../backends/engine.ts";
+import { programPath } from "../bundles.ts";
 import { tutorialFolder } from "../tutorial.ts";
 import { sh } from "./_disk.ts";
 import { run } from "./_misbehaving.ts";
@@ -102,10 +103,11 @@ Deno.test("serve() + an engine whose read never ends + the device stops, and its
 
 Deno.test("docs/writing-engines.md + logged.ts: a filesystem on it survives its server", async () => {
   const folder = await tutorialFolder("docs/writing-engines.md");
-  const root = new URL("../../", import.meta.url).pathname;
+  const config = new URL("../../deno.json", import.meta.url).pathname;
+  const program = programPath("cmd/ublk.ts");
   const said = await sh(
     `cd $folder
-     ublk() { ${Deno.execPath()} run -A --no-check --config ${root}deno.json ${root}cmd/ublk.ts "$@"; }
+     ublk() { ${Deno.execPath()} run -A --no-check --config ${config} ${program} "$@"; }
      trap 'umount mount 2> /dev/null || true; ublk del -a' EXIT
      ublk add -t ./logged.ts --size 64M disk.log > added
      pid=$(grep -o 'pid [0-9]*' added | cut -d ' ' -f 2)

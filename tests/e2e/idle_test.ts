@@ -5,6 +5,7 @@
  */
 
 import { assert, assertEquals } from "@std/assert";
+import { programPath } from "../bundles.ts";
 import { runCommand } from "../integration/_run_command.ts";
 import { Running } from "./_command.ts";
 import { sh } from "./_disk.ts";
@@ -12,7 +13,7 @@ import { wakings } from "./_wakings.ts";
 
 // With 32 devices the timers that emptied their logs took 16 million instructions a second.
 Deno.test("nothing wakes in servers of idle disks, of whatever kind, and each answers at once", async () => {
-  const script = new URL("./_idle_server.ts", import.meta.url).pathname;
+  const script = programPath("tests/e2e/_idle_server.ts");
   await using library = new Running([Deno.execPath(), "run", "-A", "--no-check", script]);
   const disks = (await library.firstLine()).split(" ");
   const added = await runCommand("ublk", ["add", "-t", "mem", "--size", "1M", "--json"]);

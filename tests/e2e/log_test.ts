@@ -5,9 +5,10 @@
  */
 
 import { assert, assertEquals, assertGreater, assertLess } from "@std/assert";
+import { programPath } from "../bundles.ts";
 import { FIO, sh, ublkNodes } from "./_disk.ts";
 
-const REQUESTS = 4000;
+const REQUESTS = 2000;
 /** How much longer a run with every request traced may take, beside the noise of a busy machine. */
 const CRAWL = 4;
 const NOISE_MS = 5_000;
@@ -20,7 +21,7 @@ interface Run {
 }
 
 async function runWith(style: "sync" | "async", level: number): Promise<Run> {
-  const script = new URL("./_trace_server.ts", import.meta.url).pathname;
+  const script = programPath("tests/e2e/_trace_server.ts");
   const server = new Deno.Command(Deno.execPath(), {
     args: ["run", "-A", "--no-check", script, style, `${level}`],
     stdin: "piped",

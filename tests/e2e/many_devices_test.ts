@@ -7,6 +7,7 @@
 
 import { assert, assertEquals, assertLessOrEqual } from "@std/assert";
 import { type Backend, serve, type ServedDevice } from "../../mod.ts";
+import { programPath } from "../bundles.ts";
 import { LIMIT_MS, Running, sleep } from "./_command.ts";
 import { sh } from "./_disk.ts";
 import { assertAsBefore, settled } from "./_held.ts";
@@ -72,7 +73,7 @@ async function paths(server: Running): Promise<string[]> {
 }
 
 Deno.test("many devices with Promises and a Worker each sleep together, and each answers at once", async () => {
-  const script = new URL("./_many_server.ts", import.meta.url).pathname;
+  const script = programPath("tests/e2e/_many_server.ts");
   const command = ["run", "-A", "--no-check", script, `${WORKERS}`];
   await using server = new Running([Deno.execPath(), ...command]);
   const disks = await paths(server);

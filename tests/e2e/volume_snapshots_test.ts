@@ -86,7 +86,7 @@ Deno.test("what is deleted and trimmed gives its space back, once no snapshot ne
      sha256sum $at/m/kept > $at/sums`,
     env,
   );
-  await right(volume("snapshot", "db", "both", ...at.both));
+  await right(volume("snapshot", "db", "both", "--wait", ...at.both));
   const full = await stored();
   assert(full >= 48 * MIB, `${full} bytes`);
   await sh("rm $at/m/gone; sync -f $at/m; fstrim $at/m", env);

@@ -11,7 +11,7 @@ import { connectNats, type NatsTerms } from "../../ebs/nats/connect.ts";
 import { natsPeers } from "../../ebs/nats/peers.ts";
 import { EbsServer } from "../../ebs/nats/server.ts";
 import type { EbsService } from "../../ebs/service.ts";
-import { Bed } from "./bed.ts";
+import { Bed, type BedParts } from "./bed.ts";
 import { NatsServer, type NatsServerOptions } from "./nats_server.ts";
 
 // As the command does.
@@ -69,7 +69,7 @@ export class Cluster implements AsyncDisposable {
   /** Starts a node. */
   async node(
     name: string,
-    parts: Parameters<Bed["node"]>[1] & { readonly answerMs?: number } = {},
+    { answerMs, ...parts }: BedParts & { readonly answerMs?: number } = {},
     terms: Partial<NatsTerms> = {},
   ): Promise<ClusterNode> {
     const connection = await connectNats({ servers: [this.nats.url], name, ...terms });
@@ -77,7 +77,7 @@ export class Cluster implements AsyncDisposable {
     const report = (line: string) => void this.lines.push(line);
     const server = await EbsServer.start({
       ...{ connection, service, version: "1.2.3", zone: "zone", access: "unix", report },
-      answerMs: parts.answerMs,
+      answerMs,
     });
     const node = { connection, service, server };
     this.#nodes.push(node);
@@ -97,6 +97,27 @@ export class Cluster implements AsyncDisposable {
     const answer = await this.ask(`ebs.provider.v1.${subject}`, { schema_version: 1, ...body });
     assertEquals(answer.schema_version, 1);
     return answer;
+  }
+
+  /** The answers of all nodes at a subject of the micro-service, by the node's name. */
+  async all(subject: string): Promise<Map<string, Body>> {
+    const bodies = new Map<string, Body>();
+    const answers = await this.client.requestMany(subject, "", {
+      ...{ strategy: "count", maxMessages: this.#nodes.length, maxWait: 10_000 },
+    });
+    for await (const message of answers) {
+      const body: Body = message.json();
+      bodies.set(body.metadata.node, body);
+    }
+    return bodies;
+  }
+
+  /** How many requests each node has had at a subject. */
+  async requests(subject: string): Promise<number[]> {
+    const stats = [...(await this.all("$SRV.STATS.ublk-ebs")).values()];
+    return stats.map(({ endpoints }) =>
+      endpoints.find((one: Body) => one.subject === subject).num_requests
+    );
   }
 
   /** The next message at a subject, once it is there. */

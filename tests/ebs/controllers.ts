@@ -1,99 +1,108 @@
 /**
  * Controllers of a simulated platform: two that do the same at the same time. They attach volumes, find
- * out which nodes are dead, and move their volumes to others.
+ * out which nodes are dead, and take their volumes to others, by the messages of `ublk-ebs`.
  *
  * @module
  */
 
-import type { WantedVolumes } from "../../ebs/reconcile/wanted.ts";
-import { KeyValueError } from "../../ebs/claims/key_value.ts";
-import { UblkError } from "../../uapi/error.ts";
-import type { SimCluster, SimNode } from "./sim_cluster.ts";
+import { ebsErrorOf } from "../../ebs/error.ts";
+import type { SimNode, SimPlatform } from "./sim_platform.ts";
 
 /** Between looks at all nodes, in milliseconds. */
 const SWEEP_MS = 15_000;
-/** Requests of a controller at a time. */
-const AT_ONCE = 32;
-
-/** What a node claims to show that it is alive. */
-const lifeOf = (node: string) => `alive-${node}`;
-
-/** Has a node show that it is alive, as long as it is. */
-export async function announce(cluster: SimCluster, node: SimNode): Promise<void> {
-  while (node.isAlive) {
-    try {
-      const claim = await node.claims.claim(lifeOf(node.name));
-      await claim.lost;
-    } catch {
-      await cluster.time.pause(1000);
-    }
-  }
-}
+/** Nodes that it looks at at a time. */
+const LOOKS_AT_ONCE = 32;
+/** Between attempts of one request: the mean pause, in milliseconds. */
+const PAUSE_MS = 15_000;
 
 /** Does something for each of many, some at a time. */
-export async function forEach<T>(
+async function forEach<T>(
   many: readonly T[],
+  atOnce: number,
   act: (one: T) => Promise<unknown>,
 ): Promise<void> {
   let next = 0;
   const lane = async () => {
     while (next < many.length) await act(many[next++]!);
   };
-  await Promise.all(Array.from({ length: AT_ONCE }, lane));
+  await Promise.all(Array.from({ length: atOnce }, lane));
 }
 
 /** A controller. */
 export class Controller {
-  readonly #cluster: SimCluster;
-  readonly #wanted: WantedVolumes;
-  readonly #isPresent: (life: string) => Promise<boolean>;
-  /** The nodes that were seen alive at the last look. */
-  #live = new Set<string>();
+  readonly #platform: SimPlatform;
+  /** The nodes of the volumes, which all controllers know. */
+  readonly #homes: Map<string, SimNode>;
+  /** The volumes that this one is moving. */
+  readonly #moving = new Set<string>();
+  #live: SimNode[] = [];
 
-  constructor(cluster: SimCluster) {
-    this.#cluster = cluster;
-    this.#wanted = cluster.controller();
-    const claims = cluster.linkTo(cluster.claims);
-    this.#isPresent = async (life) => await claims.get(life) !== undefined;
+  constructor(platform: SimPlatform, homes: Map<string, SimNode>) {
+    this.#platform = platform;
+    this.#homes = homes;
   }
 
-  /** Attaches volumes to nodes. */
-  async attach(pairs: readonly (readonly [volume: string, node: string])[]): Promise<void> {
-    await forEach(pairs, ([volume, node]) => this.#wanted.attach(volume, node));
+  /** Attaches volumes to nodes: two for each node at a time. */
+  async attach(pairs: readonly (readonly [volume: string, node: SimNode])[]): Promise<void> {
+    await forEach(pairs, 2 * this.#platform.nodes.size, async ([volume, node]) => {
+      while (!await this.#attach(volume, node)) await this.#pause();
+    });
   }
 
-  /** Moves what dead nodes have, for good. */
-  async watch(names: readonly string[]): Promise<void> {
-    for (;; await this.#cluster.time.pause(SWEEP_MS)) {
-      const live = new Set<string>();
-      await forEach(names, async (name) => {
-        if (await this.#isPresent(lifeOf(name)).catch(() => true)) live.add(name);
+  /** Takes what dead nodes have to others, for good. */
+  async watch(): Promise<void> {
+    const nodes = [...this.#platform.nodes.values()];
+    for (;; await this.#platform.time.pause(SWEEP_MS)) {
+      const live = new Set<SimNode>();
+      await forEach(nodes, LOOKS_AT_ONCE, async (node) => {
+        if (await this.#platform.isThere(node)) live.add(node);
       });
-      const dead = [...this.#live].filter((name) => !live.has(name));
-      this.#live = live;
-      const homes = [...live];
-      for (const name of this.#turned(dead)) {
-        const volumes = await this.#wanted.volumesOf(name).catch(() => undefined);
-        // It is looked for again at the next sweep.
-        if (volumes === undefined) this.#live.add(name);
-        else await forEach(this.#turned(volumes), (volume) => this.#move(volume, name, homes));
+      this.#live = [...live];
+      for (const [volume, node] of this.#homes) {
+        if (!live.has(node) && !this.#moving.has(volume)) this.#move(volume, node);
       }
     }
   }
 
-  /** The same, from somewhere on: two controllers do not begin with the same. */
-  #turned(many: readonly string[]): string[] {
-    const from = this.#cluster.draw(Math.max(1, many.length));
-    return [...many.slice(from), ...many.slice(0, from)];
+  /** A request for each of them at once would be a storm of the controller's own. */
+  async #move(volume: string, from: SimNode): Promise<void> {
+    this.#moving.add(volume);
+    await this.#platform.time.pause(this.#platform.draw(SWEEP_MS));
+    while (this.#homes.get(volume) === from && !await this.#detach(volume, from)) {
+      await this.#pause();
+    }
+    while (this.#homes.get(volume) === from) {
+      const home = this.#some();
+      if (await this.#attach(volume, home)) this.#homes.set(volume, home);
+      else await this.#pause();
+    }
+    this.#moving.delete(volume);
   }
 
-  async #move(volume: string, from: string, homes: readonly string[]): Promise<void> {
-    const to = homes[this.#cluster.draw(homes.length)]!;
+  async #detach(volume: string, from: SimNode): Promise<boolean> {
+    const request = { VolumeId: volume, NodeId: from.name, Force: true };
+    return await this.#ask(this.#some(), "ebs.detachvolume", request);
+  }
+
+  async #attach(volume: string, home: SimNode): Promise<boolean> {
+    return await this.#ask(home, "ebs.attachvolume", { VolumeId: volume, NodeId: home.name });
+  }
+
+  async #ask(node: SimNode, subject: string, request: Record<string, unknown>): Promise<boolean> {
     try {
-      await this.#wanted.move(volume, from, to);
+      await this.#platform.ask(node, subject, request);
+      return true;
     } catch (error) {
-      // The other controller was first.
-      if (!(error instanceof UblkError) && !(error instanceof KeyValueError)) throw error;
+      this.#platform.refused(subject, ebsErrorOf(error));
+      return false;
     }
+  }
+
+  #some(): SimNode {
+    return this.#live[this.#platform.draw(this.#live.length)]!;
+  }
+
+  #pause(): Promise<void> {
+    return this.#platform.time.pause(PAUSE_MS / 2 + this.#platform.draw(PAUSE_MS));
   }
 }

@@ -6,9 +6,9 @@
 
 import { openStore } from "../../store/open.ts";
 import { Volume } from "../../volume/volume.ts";
+import { CREDENTIALS } from "./cut_ground.ts";
 
 const { store, size } = JSON.parse(Deno.args[0]!);
-const credentials = { accessKeyId: "AK", secretAccessKey: "a-secret-of-the-test" };
-await Volume.create("v", { store: await openStore(store, { credentials }), size });
+await Volume.create("v", { store: await openStore(store, { credentials: CREDENTIALS }), size });
 console.log("made");
 Deno.exit(0);

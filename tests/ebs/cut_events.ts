@@ -6,11 +6,6 @@
 
 import type { NodeName } from "./namespaces.ts";
 
-/** Bytes of a block. */
-export const BLOCK = 4096;
-/** Blocks that are written to. */
-export const BLOCKS = 8;
-
 /** A node's options. */
 export interface CutNodeOptions {
   readonly node: NodeName;
@@ -55,7 +50,7 @@ export interface NodeEvent {
   readonly value?: number;
   /**
    * What all blocks have when a node has opened the volume, -1 for a torn one; or what the store has of
-   * them for good.
+   * them for good, once they are flushed, synced or released.
    */
   readonly values?: readonly number[];
   readonly line?: string;

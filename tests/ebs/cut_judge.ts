@@ -14,6 +14,8 @@ export function judge(events: readonly NodeEvent[]): string[] {
   const stored: number[] = [];
   const begun = new Set<number>([0]);
   const opened: NodeEvent[] = [];
+  const store = (values: readonly number[]) =>
+    values.forEach((value, nth) => stored[nth] = Math.max(stored[nth] ?? 0, value));
   for (const event of inOrder) {
     const { node, at, generation = 0, value = 0, values = [] } = event;
     const told = `${node} at ${at.toFixed(0)}`;
@@ -36,9 +38,12 @@ export function judge(events: readonly NodeEvent[]): string[] {
         if (later !== undefined) {
           faults.push(`${told}: ${event.event}, when ${later.node} had the volume open`);
         }
-        values.forEach((value, nth) => stored[nth] = Math.max(stored[nth] ?? 0, value));
+        store(values);
         break;
       }
+      case "released":
+        store(values);
+        break;
     }
   }
   return faults;

@@ -14,13 +14,14 @@ import { bootTimeUs } from "../../uring/libc.ts";
 import { Volume } from "../../volume/volume.ts";
 import { MACHINE } from "../../volume/seam.ts";
 import { openStore } from "../../store/open.ts";
-import { BLOCK, BLOCKS, type CutNodeOptions, type NodeEvent } from "./cut_events.ts";
+import { BLOCK, blockOf, BLOCKS, valuesOf } from "./cut_blocks.ts";
+import type { CutNodeOptions, NodeEvent } from "./cut_events.ts";
+import { CREDENTIALS } from "./cut_ground.ts";
 
 const options: CutNodeOptions = JSON.parse(Deno.args[0]!);
 const { node, nats, storeUrl, journal, ttlMs, leaseSeconds, durability } = options;
 /** A connection that is away says so after this part of a claim's life. */
 const TIMEOUT_MS = ttlMs / 4;
-const credentials = { accessKeyId: "AK", secretAccessKey: "a-secret-of-the-test" };
 
 const encoder = new TextEncoder();
 function tell(event: Omit<NodeEvent, "at" | "node">): void {
@@ -61,7 +62,7 @@ const claims = new Claims({ bucket, node, seam: MACHINE });
 
 /** Opens the volume: with its journal if it is here, else with what the store has. */
 async function opened(): Promise<Volume> {
-  const store = await openStore(storeUrl, { credentials });
+  const store = await openStore(storeUrl, { credentials: CREDENTIALS });
   const terms = {
     ...{ store, journal, journalSize: "16M", leaseSeconds, durability, patienceMs: ttlMs },
     report: (line: string) => tell({ event: "said", line }),
@@ -77,11 +78,7 @@ async function opened(): Promise<Volume> {
 async function contents(volume: Volume): Promise<number[]> {
   const bytes = new Uint8Array(BLOCK * BLOCKS);
   await volume.read(bytes, 0);
-  return Array.from({ length: BLOCKS }, (_, nth) => {
-    const words = new Float64Array(bytes.buffer, nth * BLOCK, BLOCK / 8);
-    // A block is whole, or it shows.
-    return words.every((word) => word === words[0]) ? words[0]! : -1;
-  });
+  return valuesOf(bytes);
 }
 
 /**
@@ -100,9 +97,8 @@ async function write(volume: Volume, claim: HeldClaim): Promise<boolean> {
     for (let count = 1; goesOn(); count++) {
       const block = Math.floor(someMs(BLOCKS));
       const value = generation * 1e6 + count;
-      const data = new Uint8Array(new Float64Array(BLOCK / 8).fill(value).buffer);
       tell({ event: "writing", generation, block, value });
-      await volume.write(data, block * BLOCK);
+      await volume.write(blockOf(value), block * BLOCK);
       tell({ event: "flushing", generation, block, value });
       await volume.flush();
       values[block] = value;

@@ -8,7 +8,8 @@ import { Scratch } from "../scratch.ts";
 
 /** Debian's place. */
 export const NATS_SERVER = "/usr/sbin/nats-server";
-const START_MS = 15_000;
+/** In an emulated guest it takes its time. */
+const START_MS = 60_000;
 
 /** Where a server listens. */
 export interface NatsServerOptions {
@@ -30,6 +31,12 @@ export interface NatsServerOptions {
    * @default true
    */
   readonly jetStream?: boolean;
+  /**
+   * How often it pings a client, in seconds. One that leaves two pings without an answer is dropped.
+   *
+   * @default 120
+   */
+  readonly pingSeconds?: number;
   /** A command that runs others, as `ip netns exec NAME`. */
   readonly within?: readonly string[];
 }
@@ -49,12 +56,15 @@ export class NatsServer implements AsyncDisposable {
 
   /** Starts one, and waits until it listens. */
   static async start(options: NatsServerOptions = {}): Promise<NatsServer> {
-    const { host = "127.0.0.1", port = -1, jetStream = true, within = [] } = options;
+    const { host = "127.0.0.1", port = -1, jetStream = true, pingSeconds = 120, within = [] } =
+      options;
     const scratch = new Scratch();
     const ports = `${scratch.path}/ports`;
     Deno.mkdirSync(ports);
+    const config = `${scratch.path}/config`;
+    Deno.writeTextFileSync(config, `ping_interval: "${pingSeconds}s"\nping_max: 2\n`);
     const [program, ...args] = [
-      ...[...within, NATS_SERVER],
+      ...[...within, NATS_SERVER, "--config", config],
       ...jetStream ? ["--jetstream", "--store_dir", `${scratch.path}/store`] : [],
       ...["--addr", host, "--port", `${port}`, "--ports_file_dir", ports],
       ...["--log", `${scratch.path}/log`],
@@ -66,8 +76,8 @@ export class NatsServer implements AsyncDisposable {
       const url = await addressIn(ports);
       return new NatsServer(url, scratch, child);
     } catch (error) {
-      child.kill("SIGKILL");
-      await child.status;
+      // It may have ended by itself.
+      await kill(child);
       scratch[Symbol.dispose]();
       throw error;
     }
@@ -75,10 +85,18 @@ export class NatsServer implements AsyncDisposable {
 
   /** Ends it. */
   async [Symbol.asyncDispose](): Promise<void> {
-    this.#child.kill("SIGKILL");
-    await this.#child.status;
+    await kill(this.#child);
     this.#scratch[Symbol.dispose]();
   }
+}
+
+async function kill(child: Deno.ChildProcess): Promise<void> {
+  try {
+    child.kill("SIGKILL");
+  } catch (error) {
+    if (!(error instanceof TypeError)) throw error;
+  }
+  await child.status;
 }
 
 /** Waits for the file in which a server tells where it listens. */

@@ -1,6 +1,6 @@
 /**
- * A simulated platform: nodes with claims, reconcile loops and mounts, controllers that move volumes away
- * from dead nodes, buckets, and a store. All code but the network, the store and the disks is the real.
+ * A simulated platform for tests of `Reconciler`: nodes with claims, reconcile loops and mounts that
+ * are models, buckets, and a store of heads. That of `ublk-ebs` is `sim_platform.ts`.
  *
  * @module
  */

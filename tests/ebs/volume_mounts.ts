@@ -7,7 +7,7 @@
 import type { Mounts } from "../../ebs/reconcile/mounts.ts";
 import { openStore } from "../../store/open.ts";
 import { isUblkError } from "../../uapi/error.ts";
-import { readHead } from "../../volume/committed.ts";
+import { readHead } from "../../volume/state.ts";
 import { removeVolume } from "../../volume/list.ts";
 import { ObjectNames } from "../../volume/names.ts";
 import { Volume } from "../../volume/volume.ts";

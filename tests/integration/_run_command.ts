@@ -89,21 +89,36 @@ export function withPrivateDev(extra: string): string[] {
   return ["unshare", "--mount", "sh", "-c", script, "sh"];
 }
 
+const NOBODY = ["--reuid=65534", "--regid=65534", "--clear-groups"];
+const POWERLESS = ["--inh-caps=-all", "--bounding-set=-all"];
+/** What of a checkout is none of its sources, for tar. */
+const NO_SOURCES = "--exclude=./.git --exclude=./node_modules --exclude=./.bundles";
+
 /**
  * Makes a program run as nobody, who may yet read every file, wherever Deno is installed. He gets a
  * cache of his own: Deno trusts none that it cannot write to. Needs root.
+ *
+ * @param readsAll Whether he may. If not, the program runs in a copy of the project that he can read. The
+ *   program itself is found by root's rights all the same.
  */
-export function asNobody(): string[] {
+export function asNobody(readsAll = true): string[] {
   const cache = Deno.env.get("DENO_DIR") ??
     `${Deno.env.get("XDG_CACHE_HOME") ?? `${Deno.env.get("HOME")}/.cache`}/deno`;
   const script = [
-    "DENO_DIR=$(mktemp -d)",
-    "export DENO_DIR",
-    "trap 'rm -rf $DENO_DIR' EXIT",
-    `cp -r '${cache}/npm' $DENO_DIR/`,
-    "chown -R 65534 $DENO_DIR",
-    "setpriv --reuid=65534 --regid=65534 --clear-groups --inh-caps=-all,+dac_read_search " +
-    '--ambient-caps=+dac_read_search --bounding-set=-all,+dac_read_search "$@"',
+    "own=$(mktemp -d)",
+    "trap 'rm -rf $own' EXIT",
+    "export DENO_DIR=$own/cache",
+    `mkdir $DENO_DIR && cp -r '${cache}/npm' $DENO_DIR/`,
+    ...readsAll ? [] : [
+      `mkdir $own/project && tar -C '${ROOT}' ${NO_SOURCES} -c . | tar -C $own/project -x`,
+      "cd $own/project",
+    ],
+    "chown -R 65534 $own",
+    `setpriv ${NOBODY.join(" ")} ` +
+    (readsAll
+      ? "--inh-caps=-all,+dac_read_search --ambient-caps=+dac_read_search " +
+        '--bounding-set=-all,+dac_read_search "$@"'
+      : `${POWERLESS.join(" ")} "$@"`),
   ].join("\n");
   return ["sh", "-c", script, "sh"];
 }

@@ -2,6 +2,8 @@
 
 import { assertEquals, assertMatch, assertStringIncludes } from "@std/assert";
 import { connectNats } from "../../ebs/nats/connect.ts";
+import { openStore } from "../../store/open.ts";
+import { Volume } from "../../volume/volume.ts";
 import { MIB } from "../ebs/bed.ts";
 import { NatsServer } from "../ebs/nats_server.ts";
 import { Scratch } from "../scratch.ts";
@@ -43,7 +45,7 @@ Deno.test("ublk-ebs serve + killed with a mount + has it again with all that was
     assertEquals([table.code, table.stderr], [0, ""]);
     assertMatch(table.stdout, /^NODE .*\none +\S+ +1 +\d+ +20/);
     assertMatch(table.stdout, /\nVOLUME +SIZE .*\nvol-1 +1 GiB +in-use /);
-    assertMatch(table.stdout, /\nvol-1 +one +- +- +rw +nbd\+unix:/);
+    assertMatch(table.stdout, /\nvol-1 +one +attached +- +- +rw +nbd\+unix:/);
     const json = await runCommand("ublk-ebs", ["status", "--json", ...at]);
     const { nodes, volumes } = JSON.parse(json.stdout);
     assertEquals(nodes.map(({ node }: { node: string }) => node), ["one"]);
@@ -65,6 +67,34 @@ Deno.test("ublk-ebs serve + killed with a mount + has it again with all that was
   }
 });
 
+Deno.test("ublk-ebs serve + --durability store + what was flushed is in the store when it is killed", async () => {
+  using scratch = new Scratch();
+  await using nats = await NatsServer.start({ jetStream: false });
+  const store = `${scratch.path}/store`;
+  await using serving = await new Serving(commandLine("ublk-ebs", [
+    ...["serve", "--node", "one", "--nats", nats.url, "--journal-size", "16M"],
+    ...["--store", store, "--journal", `${scratch.path}/journal`, "--durability", "store"],
+  ])).announced();
+  const connection = await connectNats({ servers: [nats.url], name: "client" });
+  try {
+    const ask = async (subject: string, body: object) =>
+      (await connection.request(subject, JSON.stringify(body), { timeout: 30_000 })).json<
+        { NbdUri: string }
+      >();
+    await ask("ebs.createvolume", { VolumeId: "vol-1", Size: 1 });
+    const { NbdUri } = await ask("ebs.attachvolume", { VolumeId: "vol-1" });
+    await client("qemu-io", "-f", "raw", "-c", "write -P 7 0 64k", "-c", "flush", NbdUri);
+    serving.child.kill("SIGKILL");
+  } finally {
+    await connection.close();
+  }
+  await using opened = await openStore(store);
+  await using volume = await Volume.open("vol-1", { store: opened, readOnly: true });
+  const block = new Uint8Array(volume.blockSize);
+  await volume.read(block, 0);
+  assertEquals(block, new Uint8Array(volume.blockSize).fill(7));
+});
+
 Deno.test("ublk-ebs + what cannot be + is one line with a remedy", async () => {
   const cases: readonly [string, number, RegExp][] = [
     ["serve", 2, /--node: it is missing/],
@@ -83,6 +113,7 @@ Deno.test("ublk-ebs + what cannot be + is one line with a remedy", async () => {
       2,
       /the certificate for NATS: its key or itself is missing; give both/,
     ],
+    ["serve --node a --durability none", 2, /--durability.*local/],
     ["statu", 2, /statu: unknown command; did you mean `ublk-ebs status`\?/],
   ];
   for (const [line, code, message] of cases) {

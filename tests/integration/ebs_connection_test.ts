@@ -1,18 +1,26 @@
 /** How nodes connect: credentials of each kind from files, TLS, and servers that come and go. */
 
-import { assert, assertEquals, assertRejects, assertStringIncludes } from "@std/assert";
+import {
+  assert,
+  assertEquals,
+  assertMatch,
+  assertRejects,
+  assertStringIncludes,
+} from "@std/assert";
 import { connectNats, type NatsTerms } from "../../ebs/nats/connect.ts";
 import { natsPeers } from "../../ebs/nats/peers.ts";
 import { UblkError } from "../../uapi/error.ts";
 import { Cluster } from "../ebs/cluster.ts";
+import { NatsOperator } from "../ebs/nats_jwt.ts";
 import { NatsServer } from "../ebs/nats_server.ts";
 import { run, Scratch } from "../scratch.ts";
+import { assertOneLine, runCommand } from "./_run_command.ts";
 
 /** A server with more of a configuration. */
-function configured(scratch: Scratch, config: string): Promise<NatsServer> {
+function configured(scratch: Scratch, config: string, jetStream = true): Promise<NatsServer> {
   Deno.writeTextFileSync(`${scratch.path}/server.conf`, config);
   const within = ["sh", "-c", `exec "$@" --config ${scratch.path}/server.conf`, "sh"];
-  return NatsServer.start({ within });
+  return NatsServer.start({ within, jetStream });
 }
 
 /** Connects, and asks the server for a round trip. */
@@ -54,6 +62,40 @@ Deno.test("connectNats + a token, an nkey, a login + each from its file", async 
     await refused("nats://127.0.0.1:1", { login: file("user", "me\n") }),
     "it has no password; put the user on the first line, the password below",
   );
+});
+
+Deno.test("connectNats + a JWT and its seed + of the operator whom the server trusts, and no other", async () => {
+  using scratch = new Scratch();
+  const [operator, other] = [new NatsOperator(), new NatsOperator()];
+  const file = (name: string, text: string) => {
+    Deno.writeTextFileSync(`${scratch.path}/${name}`, text);
+    return `${scratch.path}/${name}`;
+  };
+  await using server = await configured(scratch, operator.config, false);
+  const creds = file("creds", operator.credentials());
+  await works(server.url, { creds });
+  // A user of an account that nobody vouches for, another's seed, none at all, and no credentials.
+  const [jwt] = operator.credentials().split("\n\n");
+  const [, seed] = operator.credentials().split("\n\n");
+  const wrong = [
+    file("other", other.credentials()),
+    file("swapped", `${jwt}\n\n${seed}`),
+    file("cut", jwt!),
+    undefined,
+  ];
+  for (const creds of wrong) {
+    assertStringIncludes(
+      await refused(server.url, { creds }),
+      "check the address, the credentials",
+    );
+  }
+  // As a command: it is let in, and finds nobody; no secret is printed.
+  const status = (...args: string[]) =>
+    runCommand("ublk-ebs", ["status", "--nats", server.url, ...args]);
+  assertOneLine(await status("--nats-creds", creds), 1, /no service answers/);
+  const { stderr } = await status("--nats-creds", wrong[0]!);
+  assertMatch(stderr, /^[^\n]+check the address, the credentials and their permissions\n$/);
+  assert(!/SU[A-Z2-7]{40}|eyJ/.test(stderr), stderr);
 });
 
 Deno.test("connectNats + TLS + a server that our authority has signed, with our certificate", async () => {
@@ -143,4 +185,62 @@ Deno.test("EbsServer + a server of NATS that dies and comes back + is served aga
       await new Promise((resolve) => setTimeout(resolve, 100));
     }
   }
+});
+
+Deno.test("connectNats + servers that refuse it time and again + has a connection once they let it in", async () => {
+  using scratch = new Scratch();
+  const login = `${scratch.path}/login`;
+  const is = (password: string) => Deno.writeTextFileSync(login, `me\n${password}\n`);
+  const users = (password: string) => `authorization { user: me, password: ${password} }`;
+  is("before");
+  const first = await configured(scratch, users("before"), false);
+  await using cluster = await Cluster.at(first, { login });
+  const { service, connection } = await cluster.node("one", {}, { login });
+  await service.create({ id: "v", bytes: 64 << 20 });
+  const { uri } = await service.mount({ volume: "v", access: "unix", readOnly: false });
+  let refusals = 0;
+  const counted = (async () => {
+    for await (const status of connection.status()) {
+      if (status.type === "error" && /authorization/i.test(status.error.message)) refusals++;
+    }
+  })();
+  const refusedTwice = async () => {
+    const enough = refusals + 2;
+    for (const endMs = performance.now() + 30_000; refusals < enough;) {
+      assert(performance.now() < endMs, `refused ${refusals} times`);
+      await new Promise((resolve) => setTimeout(resolve, 20));
+    }
+  };
+  const restarted = (config: string) => {
+    const port = new URL(first.url).port;
+    Deno.writeTextFileSync(`${scratch.path}/server.conf`, config);
+    const within = ["sh", "-c", `exec "$@" --config ${scratch.path}/server.conf --port ${port}`];
+    return NatsServer.start({ within: [...within, "sh"], jetStream: false });
+  };
+  await first[Symbol.asyncDispose]();
+  {
+    await using _wrong = await restarted(users("after"));
+    await refusedTwice();
+    // A file that is just being replaced ends nothing either.
+    Deno.removeSync(login);
+    await refusedTwice();
+    assertEquals(connection.isClosed(), false);
+  }
+  // The server is as before, and so are the credentials; then they are others.
+  for (const password of ["before", "after"]) {
+    is(password);
+    await using _right = await restarted(users(password));
+    for (const endMs = performance.now() + 30_000;;) {
+      try {
+        await cluster.client.request("ebs.one.status", "{}", { timeout: 500 });
+        break;
+      } catch (error) {
+        if (performance.now() > endMs) throw error;
+        await new Promise((resolve) => setTimeout(resolve, 50));
+      }
+    }
+  }
+  assertEquals(service.mounts.get("v")?.uri, uri);
+  await connection.close();
+  await counted;
 });

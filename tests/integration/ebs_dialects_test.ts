@@ -109,6 +109,11 @@ Deno.test("the provider's contract + what cannot be + gets the code for it", asy
   const cases: readonly [string, object, string][] = [
     ["capabilities", { schema_version: 2 }, "unsupported_version"],
     ["volume.create", { volume_id: "vol-1", ...range(65 * MIB) }, "already_exists"],
+    [
+      "volume.create",
+      { volume_id: "vol-1", ...range(64 * MIB), availability_zone: "other" },
+      "already_exists",
+    ],
     ["volume.create", { volume_id: "", ...range(1) }, "invalid_argument"],
     ["volume.create", { volume_id: "../x", ...range(1) }, "invalid_argument"],
     ["volume.create", { volume_id: "a.b", ...range(1) }, "invalid_argument"],
@@ -179,7 +184,9 @@ Deno.test("the platform's subjects + mount to delete, by whichever node is asked
   const announced = cluster.next("ebs.mount.response");
   const mounted = await ask("ebs.one.mount", request);
   assertMatch(mounted.URI, /^nbd\+unix:/);
-  assertEquals({ ...mounted, URI: "" }, { URI: "", Mounted: true, Error: "", Retryable: false });
+  assertEquals({ ...mounted, URI: "" }, {
+    ...{ URI: "", Volume: "vol-1", Mounted: true, Error: "", Retryable: false },
+  });
   assertEquals(await announced, mounted);
   assertEquals(await ask("ebs.mount", request), mounted);
   const elsewhere = await ask("ebs.two.mount", request);
@@ -200,17 +207,21 @@ Deno.test("the platform's subjects + mount to delete, by whichever node is asked
   }
   const { volume } = await provider("volume.describe", { volume_id: "vol-1" });
   assertEquals(volume.capacity_bytes, GIB);
-  assertEquals(await ask("ebs.unmount", request), {
-    ...{ Volume: "vol-1", Mounted: false, Error: "", NotFound: false },
-  });
-  const gone = await ask("ebs.one.unmount", request);
-  assertEquals([gone.NotFound, gone.Mounted, gone.Code], [true, false, "not_found"]);
+  const unmounted = { URI: "", Volume: "vol-1", Mounted: false, Error: "", Retryable: false };
+  assertEquals(await ask("ebs.unmount", request), { ...unmounted, NotFound: false });
+  // The answer may be lost: the same request comes again.
+  for (const subject of ["ebs.unmount", "ebs.one.unmount", "ebs.unmount", "ebs.two.unmount"]) {
+    assertEquals(await ask(subject, request), { ...unmounted, NotFound: true });
+  }
   assertEquals((await ask("ebs.one.mount", request)).Mounted, true);
   for (const _ of [1, 2]) {
     assertEquals(await ask("ebs.delete", { Volume: "vol-1" }), {
       ...{ Volume: "vol-1", Success: true, Error: "" },
     });
   }
+  const never = await ask("ebs.unmount", request);
+  assertEquals([never.NotFound, never.Mounted, never.Code], [true, false, "not_found"]);
+  assertEquals([never.URI, never.Retryable], ["", false]);
   const missing = await ask("ebs.mount", request);
   assertEquals([missing.Mounted, missing.Code, missing.Retryable], [false, "not_found", false]);
   for (const [subject, body] of [["ebs.mount", {}], ["ebs.sync", { Volume: "a/b" }]] as const) {
@@ -240,15 +251,24 @@ Deno.test("the design's subjects + EC2's names, states and tokens", async () => 
     ...{ AvailabilityZone: "zone", Attachments: [] },
   });
   assertEquals(
-    await codeOf("createvolume", { ...wish, Size: 2 }),
-    "IdempotentParameterMismatch",
+    (await ask("createvolume", { ...wish, AvailabilityZone: "zone" })).VolumeId,
+    VolumeId,
   );
+  const others = [{ Size: 2 }, { AvailabilityZone: "other" }, { VolumeType: "io2" }];
+  for (const other of [...others, { VolumeType: undefined }]) {
+    assertEquals(
+      await codeOf("createvolume", { ...wish, ...other }),
+      "IdempotentParameterMismatch",
+      JSON.stringify(other),
+    );
+  }
   const attach = { VolumeId, InstanceId: "i-1", Device: "/dev/sdf", NodeId: "two", Access: "tcp" };
   const attached = await ask("attachvolume", attach);
   assertMatch(attached.NbdUri, /^nbd:\/\/127\.0\.0\.1:\d+\/$/);
   assertEquals([attached.State, attached.NodeId, attached.Device], ["attached", "two", "/dev/sdf"]);
   assertEquals(await ask("attachvolume", attach), attached);
   assertEquals(await codeOf("attachvolume", { ...attach, InstanceId: "i-2" }), "VolumeInUse");
+  assertEquals(await codeOf("attachvolume", { ...attach, Device: "/dev/sdg" }), "VolumeInUse");
   assertEquals(await codeOf("attachvolume", { ...attach, NodeId: "one" }), "VolumeInUse");
   assertEquals(await codeOf("attachvolume", { ...attach, NodeId: "three" }), "Unavailable");
   assertEquals(await codeOf("attachvolume", { ...attach, NodeId: "*" }), "InvalidParameterValue");
@@ -267,8 +287,13 @@ Deno.test("the design's subjects + EC2's names, states and tokens", async () => 
     await codeOf("detachvolume", { VolumeId, InstanceId: "i-2" }),
     "InvalidParameterValue",
   );
-  assertEquals(await codeOf("detachvolume", { VolumeId, Force: true }), "UnsupportedOperation");
-  for (const _ of [1, 2]) assertEquals((await ask("detachvolume", { VolumeId })).State, "detached");
+  assertEquals(
+    await codeOf("detachvolume", { VolumeId, Device: "/dev/sdg" }),
+    "InvalidParameterValue",
+  );
+  for (const Force of [true, false]) {
+    assertEquals((await ask("detachvolume", { VolumeId, Force })).State, "detached");
+  }
   const page = await ask("describevolumes", { MaxResults: 1 });
   assertEquals(page.Volumes.length, 1);
   const rest = await ask("describevolumes", { MaxResults: 1, NextToken: page.NextToken });

@@ -7,9 +7,11 @@ import { assert, assertEquals, assertRejects, assertStringIncludes } from "@std/
 import { openClaims } from "../../ebs/claims/open.ts";
 import { connectNats } from "../../ebs/nats/connect.ts";
 import { ROWS } from "../../ebs/nats/server.ts";
+import { statusOf } from "../../ebs/nats/status.ts";
 import { UblkError } from "../../uapi/error.ts";
 import { MIB } from "../ebs/bed.ts";
-import { Cluster } from "../ebs/cluster.ts";
+import { type Body, Cluster } from "../ebs/cluster.ts";
+import type { Msg } from "@nats-io/transport-node";
 import { Scratch } from "../scratch.ts";
 
 /** A code in whatever form a dialect has it. */
@@ -98,7 +100,78 @@ Deno.test("tokens, wildcards and replies that are subjects + harm nobody", async
   assertEquals((await cluster.ask("ebs.unmount", { Name: "vol-1" })).Error, "");
 });
 
-Deno.test("work that takes longer than its client waits + goes on, and is found done", async () => {
+Deno.test("an answer that a node passes on + a reply that is a subject + is no request either", async () => {
+  await using cluster = await Cluster.start();
+  await cluster.node("one");
+  const { service } = await cluster.node("two");
+  await service.create({ id: "vol-1", bytes: 64 * MIB });
+  await service.mount({ volume: "vol-1", access: "unix", readOnly: false });
+  // Once, the answer of node two came back through node one as a request in its name, to delete.
+  const data = JSON.stringify({ Volume: "vol-1" });
+  for (let times = 0; times < 20; times++) {
+    cluster.client.publish("ebs.sync", data, { reply: "ebs.delete" });
+  }
+  const sum = (counts: number[]) => counts.reduce((total, one) => total + one, 0);
+  const endMs = performance.now() + 20_000;
+  // Those that were passed on count twice.
+  while (sum(await cluster.requests("ebs.sync")) <= 20 && performance.now() < endMs) {
+    await new Promise((resolve) => setTimeout(resolve, 50));
+  }
+  // Answers leave one after the other: these come after all of those.
+  for (let times = 0; times < 20; times++) await cluster.ask("ebs.sync", { Volume: "vol-1" });
+  assertEquals(sum(await cluster.requests("ebs.delete")), 0);
+  assertEquals((await service.describe("vol-1")).state, "in-use");
+});
+
+Deno.test("answers and requests that the server does not take + are refused with a code", async () => {
+  using scratch = new Scratch();
+  const most = 16_384;
+  Deno.writeTextFileSync(`${scratch.path}/server.conf`, `max_payload: ${most}\n`);
+  const within = ["sh", "-c", `exec "$@" --config ${scratch.path}/server.conf`, "sh"];
+  await using cluster = await Cluster.start({ within });
+  await cluster.node("one");
+  const { service } = await cluster.node("two");
+  const ids = Array.from({ length: 40 }, (_, nth) => `vol-${nth + 10}`);
+  for (const id of ids) await service.create({ id, bytes: 64 * MIB, zone: "z".repeat(1000) });
+  // A page has what an answer has room for.
+  const found: string[] = [];
+  let pages = 0;
+  for (let NextToken = "";; pages++) {
+    const page = await cluster.ask("ebs.describevolumes", { NextToken });
+    assertEquals(codeOf(page), undefined);
+    found.push(...page.Volumes.map(({ VolumeId }: { VolumeId: string }) => VolumeId));
+    if (page.NextToken === undefined) break;
+    NextToken = page.NextToken;
+  }
+  assertEquals(found, ids);
+  assert(pages >= 2, "more than one page");
+  assertEquals((await statusOf(cluster.client)).volumes.length, ids.length);
+  const all = await cluster.ask("ebs.describevolumes", { VolumeIds: ids });
+  assertEquals(codeOf(all), "InvalidParameterValue");
+  assertStringIncludes(all.Error.Message, "ask for less at a time");
+  // What came is not sent back in full.
+  const long = await cluster.ask("ebs.sync", { Volume: "x".repeat(most - 20) });
+  assertEquals(codeOf(long), "invalid_argument");
+
+  // With its subject beside it, such a request is too long for the node that has the volume.
+  await service.mount({ volume: ids[0]!, access: "unix", readOnly: false });
+  const config = (bytes: number) => {
+    const text = JSON.stringify({ Volume: ids[0], VolumeConfig: { a: "" } });
+    return text.replace('"a":""', `"a":"${"x".repeat(bytes - text.length)}"`);
+  };
+  const codes = async (bytes: number) => {
+    const answers = Array.from({ length: 20 }, () => cluster.ask("ebs.config", config(bytes)));
+    return new Set((await Promise.all(answers)).map(codeOf));
+  };
+  assertEquals(await codes(most), new Set([undefined, "invalid_argument"]));
+  // "Ublk-Subject: ebs.config" and the version of headers, with line breaks.
+  const passed = most - 38;
+  assertEquals(await codes(passed), new Set([undefined]));
+  assertEquals(await codes(passed + 1), new Set([undefined, "invalid_argument"]));
+  assertEquals(cluster.lines, []);
+});
+
+Deno.test("work that takes longer than its client waits + goes on, is announced and found done", async () => {
   await using cluster = await Cluster.start();
   const held = Promise.withResolvers<void>();
   const exporter = {
@@ -114,6 +187,11 @@ Deno.test("work that takes longer than its client waits + goes on, and is found 
   };
   const { service } = await cluster.node("one", { exporter, answerMs: 50 });
   await service.create({ id: "vol-1", bytes: 64 * MIB });
+  const announced: Body[] = [];
+  for (const subject of ["ebs.mount.response", "ebs.unmount.response"]) {
+    const callback = (_: unknown, message: Msg) => void announced.push(message.json());
+    cluster.client.subscribe(subject, { callback });
+  }
   const slow = await cluster.ask("ebs.one.mount", { Name: "vol-1" });
   assertEquals([slow.Mounted, slow.Code, slow.Retryable], [false, "unavailable", true]);
   const other = await cluster.node("two", { exporter, answerMs: 50 });
@@ -122,7 +200,14 @@ Deno.test("work that takes longer than its client waits + goes on, and is found 
   // It does not hold up the end of a service either.
   await other.server[Symbol.asyncDispose]();
   held.resolve();
-  assertEquals((await cluster.ask("ebs.one.mount", { Name: "vol-1" })).URI, "nbd://h:1/");
+  const mounted = await cluster.ask("ebs.one.mount", { Name: "vol-1" });
+  assertEquals(mounted.URI, "nbd://h:1/");
+  // Everybody is told how all three have ended, and not that they went on.
+  const endMs = performance.now() + 20_000;
+  while (announced.length < 3 && performance.now() < endMs) {
+    await new Promise((resolve) => setTimeout(resolve, 20));
+  }
+  assertEquals(announced, [mounted, mounted, mounted]);
 });
 
 /** A server's users, as `docs/ebs.md` has them. */

@@ -109,13 +109,14 @@ print("right")
 });
 
 for (
-  const [listen, connect] of [["stdio", "connect_command"], [
-    "systemd",
-    "connect_systemd_socket_activation",
-  ]]
+  const [listen, connect] of [
+    ["--listen=stdio", "connect_command"],
+    ["-s", "connect_command"],
+    ["--listen=systemd", "connect_systemd_socket_activation"],
+  ]
 ) {
-  Deno.test(`nbdsh + a server at ${listen} + is served, and it ends`, async () => {
-    const words = commandLine("ublk-nbd", ["--listen", listen, "-t", "mem", "--size=16M"]);
+  Deno.test(`nbdsh + a server with ${listen} + is served, and it ends`, async () => {
+    const words = commandLine("ublk-nbd", [listen, "-t", "mem", "--size=16M"]);
     const script = `
 h.${connect}(${JSON.stringify(words)})
 h.pwrite(b"x" * 4096, 8192)

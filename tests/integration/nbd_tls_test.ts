@@ -7,36 +7,9 @@ import { Dice } from "../../uapi/dice.ts";
 import { NbdClient } from "../nbd_client.ts";
 import { arrayDisk, NbdRig } from "../nbd_rig.ts";
 import { Scratch } from "../scratch.ts";
+import { authority, certificate } from "./_certificates.ts";
 import { client, clientEnd, type Serving, ublkNbd, uriAt } from "./_nbd.ts";
 import { assertOneLine, runCommand } from "./_run_command.ts";
-
-const openssl = (...args: string[]) => client("openssl", ...args);
-
-/** A folder of an authority: its certificate is where libnbd looks for it. */
-async function authority(parent: string, name: string): Promise<string> {
-  const folder = `${parent}/${name}`;
-  Deno.mkdirSync(folder);
-  await openssl(
-    ...["req", "-x509", "-newkey", "rsa:2048", "-nodes", "-subj", `/CN=${name}`],
-    ...["-keyout", `${folder}/ca.key`, "-out", `${folder}/ca-cert.pem`],
-  );
-  return folder;
-}
-
-/** A certificate of an authority, and its key: `NAME-cert.pem` and `NAME-key.pem` in its folder. */
-async function certificate(folder: string, name: "client" | "server"): Promise<void> {
-  const extensions = `${folder}/${name}.ext`;
-  Deno.writeTextFileSync(extensions, "subjectAltName=DNS:localhost\nbasicConstraints=CA:FALSE\n");
-  await openssl(
-    ...["req", "-newkey", "rsa:2048", "-nodes", "-subj", "/CN=localhost"],
-    ...["-keyout", `${folder}/${name}-key.pem`, "-out", `${folder}/${name}.csr`],
-  );
-  await openssl(
-    ...["x509", "-req", "-in", `${folder}/${name}.csr`, "-CA", `${folder}/ca-cert.pem`],
-    ...["-CAkey", `${folder}/ca.key`, "-CAcreateserial", "-extfile", extensions],
-    ...["-out", `${folder}/${name}-cert.pem`],
-  );
-}
 
 /** A server with a certificate of an authority's folder. */
 async function serving(path: string, folder: string, ...more: string[]): Promise<Serving> {

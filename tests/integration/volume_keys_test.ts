@@ -100,21 +100,38 @@ Deno.test("ublk-volume + an encrypted volume is cloned, each has its own key, an
   assertEquals([...Deno.readDirSync(at("store/db/chunks"))], []);
 });
 
-for (const kind of ["key", "words"] as const) {
-  Deno.test(`another reader + opens a sealed chunk by its ${kind}, and not by another`, async () => {
+const READERS = [
+  ...[{ kind: "key", options: [] }, { kind: "words", options: [] }],
+  ...[{ kind: "key", options: ["--compress", "zstd"] }, {
+    kind: undefined,
+    options: ["--compress", "zstd"],
+  }],
+] as const;
+
+for (const { kind, options } of READERS) {
+  const words = [...options, ...kind === undefined ? [] : [`by its ${kind}`]].join(" ");
+  Deno.test(`another reader + opens a chunk, ${words}, and by no other key`, async () => {
     using scratch = new Scratch();
     const { at, store, journal } = prepared(scratch);
-    const key = [kind === "key" ? "--key-file" : "--passphrase-file", at(kind)];
-    await done("create", "db", "--size", "1M", ...store, ...key);
+    const key = kind === undefined
+      ? []
+      : [kind === "key" ? "--key-file" : "--passphrase-file", at(kind)];
+    await done("create", "db", "--size", "1M", ...options, ...store, ...key);
     await done("import", at("image"), "db", ...store, ...journal, ...key);
     const script = new URL("sealed_chunk.py", import.meta.url).pathname;
-    const opened = (secret: string) =>
-      new Deno.Command(PYTHON, { args: [script, at("store/db"), at(secret), "1"] }).output();
+    const opened = (secret: string | undefined) => {
+      const secrets = secret === undefined ? [] : [at(secret)];
+      return new Deno.Command(PYTHON, { args: [script, at("store/db"), "1", ...secrets] }).output();
+    };
     const { success, stdout, stderr } = await opened(kind);
     const told = new TextDecoder().decode(stderr);
     assert(success, told);
     assertEquals(told, "0 20 data\n");
     assertEquals(new Uint8Array(stdout), image(20));
-    assert(!(await opened(kind === "key" ? "words" : "image")).success);
+    const chunk = Deno.readFileSync(at(`store/db/chunks/${"1".padStart(16, "0")}`));
+    assertEquals(chunk[8], options.length === 0 ? 1 : 2, "the version of its form");
+    if (kind !== undefined) {
+      assert(!(await opened(kind === "key" ? "words" : "image")).success);
+    }
   });
 }

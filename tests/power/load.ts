@@ -5,8 +5,12 @@
  * @module
  */
 
+import { openStore } from "../../store/open.ts";
+import type { Store } from "../../store/store.ts";
 import type { Dice } from "../../uapi/dice.ts";
 import { resizeVolume } from "../../volume/resize.ts";
+import { keyOf } from "../../volume/opened_store.ts";
+import { unlocked } from "../../volume/seal/unlock.ts";
 import type { EngineSizes } from "../../volume/sizes.ts";
 import { Volume } from "../../volume/volume.ts";
 import type { Recording } from "./recording.ts";
@@ -25,12 +29,29 @@ const DEPTH = 6;
 /** Requests in each of the two lives of the volume. */
 const ACTS = 80;
 
-/** Where the volume is, and what takes down what happens. */
-export interface LoadParts {
+/** Where the volume of a load is, and what opens it. */
+export interface LoadPlace {
   /** The folder of the store, which exists. */
   readonly store: string;
   /** The folder of journals. */
   readonly journal: string;
+  /** The key of the volume; undefined for one that is not encrypted. */
+  readonly key?: Uint8Array<ArrayBuffer>;
+}
+
+/** Runs something with the store, opened with the volume's key. */
+export async function withKey<T>(
+  { store, key }: LoadPlace,
+  run: (store: Store) => Promise<T>,
+): Promise<T> {
+  await using opened = await openStore(store);
+  const sealed = await unlocked(opened, NAME, key);
+  using _key = keyOf(sealed);
+  return await run(sealed);
+}
+
+/** Where the volume is, and what takes down what happens. */
+export interface LoadParts extends LoadPlace {
   /** Takes down what happens. */
   readonly recording: Recording;
   /** Writes a mark to the disk's log. */
@@ -41,13 +62,15 @@ export interface LoadParts {
 
 /** Makes a volume, uses it, gives it another size, uses it again, and closes it. */
 export async function runLoad(parts: LoadParts): Promise<void> {
-  const { store, recording } = parts;
+  const { store, key, recording } = parts;
   const created = recording.add({ kind: "create", blocks: BLOCKS });
-  await Volume.create(NAME, { store, size: BLOCKS * BLOCK, blockSize: BLOCK, chunkSize: "128K" });
+  await Volume.create(NAME, {
+    ...{ store, key, size: BLOCKS * BLOCK, blockSize: BLOCK, chunkSize: "128K" },
+  });
   answered(parts, { kind: "created", of: created });
   await use(parts, BLOCKS);
   const resized = recording.add({ kind: "resize", blocks: MOST_BLOCKS });
-  await resizeVolume(store, NAME, MOST_BLOCKS * BLOCK);
+  await withKey(parts, (opened) => resizeVolume(opened, NAME, MOST_BLOCKS * BLOCK));
   answered(parts, { kind: "resized", of: resized });
   await use(parts, MOST_BLOCKS);
 }
@@ -59,9 +82,9 @@ function answered({ recording, mark }: LoadParts, event: Parameters<Recording["a
 }
 
 async function use(parts: LoadParts, blocks: number): Promise<void> {
-  const { store, journal, recording, dice } = parts;
+  const { store, journal, key, recording, dice } = parts;
   const volume = await Volume.open(NAME, {
-    ...{ store, journal, journalSize: JOURNAL_SIZE, sizes: SIZES },
+    ...{ store, journal, key, journalSize: JOURNAL_SIZE, sizes: SIZES },
   });
   /** Blocks that are being written: in which order two writes of one happen would be open. */
   const busy = new Set<number>();

@@ -1,18 +1,22 @@
 import { assert, assertEquals, assertRejects } from "@std/assert";
 import { Dice } from "../../uapi/dice.ts";
+import { UblkError } from "../../uapi/error.ts";
 import { BrokenPromise } from "../volumes/history.ts";
 import { inFolder } from "../volumes/folders.ts";
 import { inspect } from "./inspect.ts";
-import { runLoad } from "./load.ts";
+import { openCipher } from "../../volume/seal/gcm.ts";
+import { type LoadPlace, MOST_BLOCKS, runLoad } from "./load.ts";
 import { Recording } from "./recording.ts";
-import { MOST_BLOCKS } from "./load.ts";
 
-async function load(store: string, journal: string, seed: number) {
+// Open libcrypto for good, outside any test: the sanitizer would report a leak.
+openCipher();
+
+async function load(place: LoadPlace, seed: number) {
   const recording = new Recording(MOST_BLOCKS);
   const marks: number[] = [];
   const mark = (number: number) => void marks.push(number);
-  await Deno.mkdir(store);
-  await runLoad({ store, journal, recording, mark, dice: new Dice(seed) });
+  await Deno.mkdir(place.store);
+  await runLoad({ ...place, recording, mark, dice: new Dice(seed) });
   assertEquals(marks, marks.map((_, nth) => 1 + nth));
   assert(marks.length > 20, "it flushes often");
   return { recording, last: marks.length };
@@ -20,15 +24,22 @@ async function load(store: string, journal: string, seed: number) {
 
 Deno.test("a load leaves a volume that passes its inspection, and not that of another load", async () => {
   await inFolder(async ({ store, journal }) => {
-    const { recording, last } = await load(store, journal, 1);
+    const { recording, last } = await load({ store, journal }, 1);
     await inspect({ store, journal }, recording, last);
   });
   await inFolder(async ({ store, journal }) => {
-    const { last } = await load(store, journal, 2);
+    const key = new Uint8Array(32).fill(2);
+    const { recording, last } = await load({ store, journal, key }, 2);
+    await inspect({ store, journal, key }, recording, last);
+    await assertRejects(() => inspect({ store, journal }, recording, last), UblkError, "encrypted");
     const other = new Recording(MOST_BLOCKS);
     const created = other.add({ kind: "create", blocks: MOST_BLOCKS });
     other.add({ kind: "created", of: created });
-    await assertRejects(() => inspect({ store, journal }, other, last), BrokenPromise, "nobody");
+    await assertRejects(
+      () => inspect({ store, journal, key }, other, last),
+      BrokenPromise,
+      "nobody",
+    );
   });
 });
 

@@ -78,15 +78,18 @@ const SIZES = { batchData: 64 << 10, batches: 3, openChunks: 4 };
 
 /** Writes a volume's past. It is detached at the end, and its last writer has committed something. */
 export async function aged(dice: Dice, store: FragileStore): Promise<void> {
-  const machine = new CrashableMachine(1 + dice.draw(1 << 20), 8 << 20);
+  const machine = new CrashableMachine(1 + dice.draw(1 << 20), 16 << 20);
   const shape = { size: BLOCKS * BLOCK, blockSize: BLOCK, chunkSize: "64K" };
   await Volume.create(NAME, { store, ...shape });
   const lives = 2 + dice.draw(4);
+  let journal = "/journal";
   for (let life = 0; life < lives; life++) {
     const files = new CrashableProcess(machine);
+    const withoutJournal = dice.draw(2) === 0;
+    if (withoutJournal) journal = `/journal-${life}`;
     const volume = await Volume.open(NAME, {
-      ...{ store, files, sizes: SIZES, journal: "/journal", journalSize: "2M", patienceMs: 1 },
-      withoutJournal: dice.draw(2) === 0,
+      ...{ store, files, sizes: SIZES, journal, journalSize: "2M", patienceMs: 1 },
+      withoutJournal,
     });
     for (let round = dice.draw(5); round >= 0; round--) {
       await change(dice, volume);

@@ -13,6 +13,7 @@ import { drawnStoreFaults, type StoreFaultRates } from "../../store/faults.ts";
 import { StoreError } from "../../store/store.ts";
 import { EIO, ENOSPC } from "../../uapi/errno.ts";
 import { isUblkError } from "../../uapi/error.ts";
+import { pieceBytes } from "../../volume/format/compression.ts";
 import { UBLK_IO_OP_READ } from "../../uapi/ublk_io.ts";
 import { Server, type ServerOptions } from "./server.ts";
 import { CACHE, type SimCacheOptions } from "./sim_cache.ts";
@@ -70,8 +71,9 @@ export async function caches(seed: number): Promise<void> {
   });
 }
 
-function cacheOf({ dice, habits: { blockSize } }: World): SimCacheOptions {
-  const line = blockSize * [1, 2, 8][dice.draw(3)];
+function cacheOf({ dice, habits, compression }: World): SimCacheOptions {
+  const piece = pieceBytes({ ...habits, ...compression });
+  const line = Math.max(piece, habits.blockSize * [1, 2, 8][dice.draw(3)]);
   return {
     bytes: [0, 4096 + 4096 + 3 * line, 8192 + 20 * line, 8192 + 400 * line][dice.draw(4)],
     sizes: {

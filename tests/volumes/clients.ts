@@ -11,7 +11,9 @@ import {
   UBLK_IO_OP_FLUSH,
   UBLK_IO_OP_READ,
   UBLK_IO_OP_WRITE,
+  UBLK_IO_OP_WRITE_ZEROES,
 } from "../../uapi/ublk_io.ts";
+import { contentsOf, numberOf } from "./contents.ts";
 import { BrokenPromise, type VolumeHistory } from "./history.ts";
 import type { SimHost } from "./sim_host.ts";
 import type { World } from "./world.ts";
@@ -40,6 +42,8 @@ export abstract class Clients {
   /** Blocks that are being written; and those among them that are being made holes. */
   readonly #busy = new Map<number, number>();
   readonly #holes = new Map<number, number>();
+  /** The next request for holes is a WRITE_ZEROES. No dice: seeds stay what they were. */
+  #zeroes = false;
 
   /** Clients of a server with so many blocks. */
   constructor(world: World, host: SimHost, blocks: number, mayFail: MayFail | undefined) {
@@ -130,13 +134,13 @@ export abstract class Clients {
       for (const map of maps) for (const one of blocks) map.set(one, (map.get(one) ?? 0) + step);
     };
     mark(1);
-    const op = id === 0 ? UBLK_IO_OP_DISCARD : UBLK_IO_OP_WRITE;
+    const op = id === 0 ? this.#holeOp() : UBLK_IO_OP_WRITE;
     const written = this.history.write(block, count, id);
     const { hasFailed } = this;
     const [offset, length] = [block * this.#blockSize, count * this.#blockSize];
     this.host.make({
       ...{ op, offset, length, fua },
-      data: id === 0 ? NO_DATA : filled(length, id),
+      data: id === 0 ? NO_DATA : contentsOf(length, this.#blockSize, id),
       answered: (result) => {
         mark(-1);
         if (result !== 0) return this.#refused(op, `a write of ${block}`, result);
@@ -145,6 +149,13 @@ export abstract class Clients {
         written(fua);
       },
     });
+  }
+
+  /** A DISCARD and a WRITE_ZEROES in turn: both make blocks zeroes for good. */
+  #holeOp(): number {
+    const op = this.#zeroes ? UBLK_IO_OP_WRITE_ZEROES : UBLK_IO_OP_DISCARD;
+    this.#zeroes = !this.#zeroes;
+    return op;
   }
 
   #refused(op: number, what: string, result: number): void {
@@ -209,20 +220,12 @@ export abstract class Clients {
     return reading;
   }
 
-  /** The numbers that blocks are filled with. */
+  /** The numbers of the writes that blocks are of. */
   #idsOf(data: Uint8Array<ArrayBuffer>): number[] {
     const words = new Uint32Array(data.buffer, data.byteOffset, data.length / 4);
     const perBlock = this.#blockSize / 4;
     return Array.from({ length: words.length / perBlock }, (_, nth) => {
-      const block = words.subarray(nth * perBlock, (nth + 1) * perBlock);
-      const id = block[0];
-      const other = block.find((word) => word !== id);
-      if (other !== undefined) throw new BrokenPromise(`a block is torn: ${id} and ${other}`);
-      return id;
+      return numberOf(words.subarray(nth * perBlock, (nth + 1) * perBlock));
     });
   }
-}
-
-function filled(bytes: number, id: number): Uint8Array<ArrayBuffer> {
-  return new Uint8Array(new Uint32Array(bytes / 4).fill(id).buffer);
 }

@@ -15,7 +15,8 @@ import { loadMaps } from "../../volume/attach.ts";
 import { readCatalog } from "../../volume/catalog.ts";
 import { ChunkData } from "../../volume/care/chunk_data.ts";
 import { cloneVolume } from "../../volume/clone.ts";
-import { briefClaim, Committed, readHead } from "../../volume/committed.ts";
+import { briefClaim, Committed } from "../../volume/committed.ts";
+import { readHead } from "../../volume/state.ts";
 import { VolumeCounters } from "../../volume/counters.ts";
 import { createVolume } from "../../volume/create.ts";
 import { ChunkAdder } from "../../volume/drain/add.ts";
@@ -24,6 +25,7 @@ import { flattenVolume } from "../../volume/flatten.ts";
 import { NO_UUID } from "../../volume/format/record.ts";
 import { removeVolume } from "../../volume/list.ts";
 import { ObjectNames, referenceOf } from "../../volume/names.ts";
+import { openedStore } from "../../volume/opened_store.ts";
 import { rollbackVolume } from "../../volume/rollback.ts";
 import { unlocked } from "../../volume/seal/unlock.ts";
 import type { Seam } from "../../volume/seam.ts";
@@ -31,8 +33,9 @@ import { createSnapshot, removeSnapshot, stateOfReference } from "../../volume/s
 import { MAKING_MS } from "../../volume/space/clones.ts";
 import { collectGarbage } from "../../volume/space/collect.ts";
 import { collectVolume } from "../../volume/space/collect_volume.ts";
+import { contentsOf } from "./contents.ts";
 import { BrokenPromise } from "./history.ts";
-import { ENCRYPTED, settle } from "./world.ts";
+import { COMPRESSED, ENCRYPTED, settle } from "./world.ts";
 
 const BLOCK = 512;
 const BLOCKS = 12;
@@ -67,6 +70,7 @@ class Clones {
   readonly #dice: Dice;
   /** The key of all volumes; undefined if none is encrypted. Each that is created has its own data key. */
   readonly #key: Uint8Array<ArrayBuffer> | undefined;
+  readonly #compression: { readonly compression?: "zstd" };
   readonly #store = new MemoryStore();
   /** By `NAME` or `NAME@SNAPSHOT`. */
   readonly #states = new Map<string, State>();
@@ -81,6 +85,7 @@ class Clones {
   constructor(seed: number) {
     this.#dice = new Dice(seed);
     // Not drawn: see `World`.
+    this.#compression = seed % COMPRESSED === 0 ? { compression: "zstd" } : {};
     if (seed % ENCRYPTED === 0) this.#key = new Uint8Array(32).fill(seed);
   }
 
@@ -142,7 +147,7 @@ class Clones {
 
   /** A store as whoever has the key uses it. */
   async #opened(store: Store, reference: string): Promise<Store> {
-    if (this.#key === undefined) return store;
+    if (this.#key === undefined) return openedStore(store);
     return await unlocked(store, referenceOf(reference).volume, this.#key);
   }
 
@@ -215,7 +220,7 @@ class Clones {
 
   async #create(store: FaultyStore, name: string): Promise<void> {
     const state = this.#unsure(name, [new Array(BLOCKS).fill(0)]);
-    const shape = { size: BLOCKS * BLOCK, blockSize: BLOCK, chunkSize: 8192 };
+    const shape = { size: BLOCKS * BLOCK, blockSize: BLOCK, chunkSize: 8192, ...this.#compression };
     await this.#attempt(
       store,
       `create ${name}`,
@@ -257,7 +262,7 @@ class Clones {
     const committed = await Committed.claim(opened, name, claim, () => NO_UUID);
     const { sequence } = committed.manifest;
     const fill = (_nth: number, _count: number, target: Uint8Array<ArrayBuffer>) => {
-      for (let at = 0; at < target.length; at += BLOCK) idOf(target, at, id);
+      target.set(contentsOf(target.length, BLOCK, id));
     };
     const collection = { runs: () => [run].values(), copy: fill } as never;
     const adder = new ChunkAdder(committed, new VolumeCounters());
@@ -482,10 +487,6 @@ class Clones {
 /** Whether a name has become another volume's, with another data key, since somebody has opened it. */
 function isOfAnotherKey({ code, message }: UblkError): boolean {
   return code === "VOLUME_KEY" || code === "VOLUME_DAMAGED" && /key does not open/.test(message);
-}
-
-function idOf(target: Uint8Array<ArrayBuffer>, at: number, id: number): void {
-  new DataView(target.buffer, target.byteOffset).setUint32(at, id, true);
 }
 
 async function unlessGone(work: () => Promise<unknown>): Promise<void> {

@@ -7,16 +7,19 @@
 
 import { ProcessEnded } from "../../files/crashable_machine.ts";
 import { drawnFaults, type FaultRates, type FileFaults } from "../../files/file_faults.ts";
-import { drawnStoreFaults, type StoreFaultRates } from "../../store/faults.ts";
+import { drawnStoreFaults, type StoreFaultRates, type StoreFaults } from "../../store/faults.ts";
 import { StoreError } from "../../store/store.ts";
 import { EIO, ENOSPC } from "../../uapi/errno.ts";
 import { isUblkError } from "../../uapi/error.ts";
 import { UBLK_IO_OP_FLUSH, UBLK_IO_OP_READ } from "../../uapi/ublk_io.ts";
+import { ObjectNames } from "../../volume/names.ts";
 import { BrokenPromise } from "./history.ts";
 import { Server, type ServerOptions } from "./server.ts";
-import { hasEnded, simulate, type World } from "./world.ts";
+import { hasEnded, NAME, simulate, type World } from "./world.ts";
 
 const LIVES = 3;
+const ROUNDS = 4;
+const { head: HEAD, chunks: CHUNKS } = new ObjectNames(NAME);
 
 function actsOf(world: World): number {
   return 20 + world.dice.draw(300);
@@ -144,6 +147,39 @@ export async function brokenStore(seed: number): Promise<void> {
       }
       await checkAfter(world, ending === "power" ? "power" : "killed");
     }
+  });
+}
+
+/**
+ * The head cannot be replaced while data is moved: nobody knows whether the move counts. Meanwhile the
+ * disk gets other sizes, and garbage is collected. The engine finds all that it reads. Of some worlds
+ * the store flips bits of the data that is to be moved.
+ */
+export async function brokenMoves(seed: number): Promise<void> {
+  await simulate(seed, async (world) => {
+    const { dice } = world;
+    const lies = dice.draw(3) === 0;
+    const server = await Server.start(world, {
+      mayFailCommit: (error) =>
+        error instanceof StoreError ||
+        lies && isUblkError(error) && error.code === "VOLUME_DAMAGED",
+    });
+    const drawn = drawnStoreFaults(dice, { unavailable: 3, late: 4, "lost answer": 4 });
+    const lie = drawnStoreFaults(dice, lies ? { flipped: 4 } : {});
+    const faults: StoreFaults = (call) => {
+      if (call.name === "replace" && call.object === HEAD) return drawn(call);
+      if (call.name === "get" && call.object.startsWith(CHUNKS)) return lie(call);
+    };
+    for (let round = 0; round < ROUNDS; round++) {
+      server.store.faults = undefined;
+      for (let act = dice.draw(60); act > 0; act--) await server.act();
+      await server.drain();
+      server.store.faults = faults;
+      for (let act = dice.draw(30); act > 0; act--) await server.actOnMoves();
+    }
+    await server.finish();
+    if (dice.draw(2) === 0) await server.detach();
+    await checkAfter(world, dice.draw(2) === 0 ? "killed" : "power");
   });
 }
 

@@ -29,7 +29,7 @@ const KINDS: readonly Kind[] = [
   { folder: `/store/${NAME}/maps`, file: /./, first: 128 },
   { folder: `/store/${NAME}/chunks`, file: /./, first: 256 },
   { folder: `/store/${NAME}/chunks`, file: /./, first: 8192 },
-  { folder: JOURNAL, file: /^journal-id$/, first: 64 },
+  { folder: JOURNAL, file: /^journal-id$/, first: 96 },
   // The segment's header; a batch's header; anything.
   { folder: JOURNAL, file: /^journal-\d/, first: 88 },
   { folder: JOURNAL, file: /^journal-\d/, first: 128, magic: "UBJB" },
@@ -55,6 +55,7 @@ export async function flips(seed: number): Promise<void> {
     world.end("killed");
     const allowed = after.map((id, block) => block === last ? [id, before[block]] : [id]);
     for (let flip = 0; flip < FLIPS; flip++) await flipOne(world, allowed);
+    await flipBelow(world, allowed);
     const next = await Server.start(world);
     history.check(next.contents(), "killed");
     world.end("killed");
@@ -90,21 +91,46 @@ async function flipOne(world: World, allowed: readonly number[][]): Promise<void
       error.message.includes(words);
     if (!isTold) throw new BrokenPromise(`${what}: ${error}`, { cause: error });
   }
-  if (server !== undefined) {
-    server.readable().forEach((id, block) => {
-      if (id === undefined) {
-        if (server.reports.some((words) => /chunk|journal/.test(words))) return;
-        throw new BrokenPromise(`${what}: block ${block} cannot be read, and nobody says so`);
-      }
-      // A larger size that was not decided yet has only holes there.
-      const ids = allowed[block] ?? [0];
-      if (ids.includes(id)) return;
-      throw new BrokenPromise(`${what}: block ${block} reads as ${id}, and not ${ids}`);
-    });
-  }
+  if (server !== undefined) compare(server, allowed, what);
   world.end("killed");
   // A file that was replaced meanwhile is not there any more.
   if (machine.names.find(`${folder}/${name}`) === contents) flipIn(contents, at, bit);
+}
+
+/** Flips bits of the journal below a server that has found it sound, each by itself. */
+async function flipBelow(world: World, allowed: readonly number[][]): Promise<void> {
+  const { dice, machine } = world;
+  const server = await Server.start(world);
+  const journal = machine.names.find(JOURNAL);
+  const files = journal instanceof Folder ? [...journal.entries.keys()] : [];
+  const names = files.filter((name) => /^journal-\d/.test(name)).sort();
+  for (let flip = 0; flip < FLIPS; flip++) {
+    const name = names[dice.draw(names.length)];
+    const contents = machine.names.find(`${JOURNAL}/${name}`);
+    if (!(contents instanceof Contents) || contents.bytes === 0) continue;
+    const at = dice.draw(contents.bytes);
+    const bit = 1 << dice.draw(8);
+    const what = `bit ${bit} of byte ${at} of ${JOURNAL}/${name}, below a server`;
+    world.note(`flips ${what}`);
+    flipIn(contents, at, bit);
+    compare(server, allowed, what);
+    flipIn(contents, at, bit);
+  }
+  world.end("killed");
+}
+
+/** Reads everything: it is as it was, or the server says what is damaged. */
+function compare(server: Server, allowed: readonly number[][], what: string): void {
+  server.readable().forEach((id, block) => {
+    if (id === undefined) {
+      if (server.reports.some((words) => /chunk|journal/.test(words))) return;
+      throw new BrokenPromise(`${what}: block ${block} cannot be read, and nobody says so`);
+    }
+    // A larger size that was not decided yet has only holes there.
+    const ids = allowed[block] ?? [0];
+    if (ids.includes(id)) return;
+    throw new BrokenPromise(`${what}: block ${block} reads as ${id}, and not ${ids}`);
+  });
 }
 
 /** Where something begins in a file. */

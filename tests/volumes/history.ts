@@ -85,6 +85,20 @@ export class VolumeHistory {
     }
   }
 
+  /** The writes that were answered by now. */
+  answeredWrites(): ReadonlySet<unknown> {
+    const now = this.#time;
+    const answered = (writes: readonly BlockWrite[]) => writes.filter((one) => one.answered <= now);
+    return new Set(this.#blocks.flatMap(answered));
+  }
+
+  /** These writes have been made durable, as by a flush. */
+  flushed(kept: ReadonlySet<unknown>): void {
+    for (const writes of this.#blocks) {
+      for (const write of writes) if (kept.has(write)) this.#flushed(write);
+    }
+  }
+
   #flushed(write: BlockWrite): void {
     write.durable = true;
     if (this.isDurableInStore) write.stored = true;
@@ -216,11 +230,11 @@ export class VolumeHistory {
   }
 
   /**
-   * Compares a state of the volume with what it must be: a prefix, which has certain writes. Nothing
-   * follows from what it has.
+   * Compares a state of the volume with what it must be: a prefix, which has certain writes, and none
+   * that was made after a moment. Nothing follows from what it has.
    */
-  checkState(found: readonly number[], kept: ReadonlySet<unknown>): void {
-    this.#verify(found, (write) => kept.has(write), 0);
+  checkState(found: readonly number[], kept: ReadonlySet<unknown>, before = Infinity): void {
+    this.#verify(found, (write) => kept.has(write), 0, before);
   }
 
   /** @returns Of each block, the last write that it may be. */
@@ -228,16 +242,17 @@ export class VolumeHistory {
     found: readonly number[],
     isKept: (write: BlockWrite) => boolean,
     asOf: number,
+    before = Infinity,
   ): BlockWrite[] {
     /** When the latest write was made that is surely there. */
     let latest = 0;
     let latestId = 0;
     const there = found.map((id, block) => {
       const writes = this.#blocks[block];
-      const candidates = writes.filter((write) => write.id === id);
+      const candidates = writes.filter((write) => write.id === id && write.made < before);
       if (candidates.length === 0) {
         throw new BrokenPromise(
-          `block ${block} has ${id}, which nobody wrote to it: ` +
+          `block ${block} has ${id}, which nobody had written to it: ` +
             writes.map((write) => write.id).join(", "),
         );
       }
@@ -262,4 +277,20 @@ export class VolumeHistory {
     });
     return there;
   }
+}
+
+/** A snapshot that somebody has asked for. */
+export interface AskedSnapshot {
+  /** Its name. */
+  readonly name: string;
+  /** Its id. */
+  readonly id: string;
+  /** The clients' knowledge of the volume. */
+  readonly history: VolumeHistory;
+  /** How often the disk had got another size by then. */
+  readonly sizesGiven: number;
+  /** What had been answered by then. */
+  readonly kept: ReadonlySet<unknown>;
+  /** When it was answered; {@linkcode Infinity} if nobody was told. */
+  taken: number;
 }

@@ -16,7 +16,10 @@ import { JournalSource } from "../../volume/drain/source.ts";
 import type { VolumeEngine } from "../../volume/engine.ts";
 import { openSegments } from "../../volume/journal/files.ts";
 import { Lease } from "../../volume/lease.ts";
+import type { BlockMap } from "../../volume/map/block_map.ts";
+import { Marks } from "../../volume/marks/marks.ts";
 import { ownerOfChunk } from "../../volume/owners.ts";
+import { pieceBytes } from "../../volume/format/compression.ts";
 import { FileChunks } from "../../volume/read/file_chunks.ts";
 import { Bases } from "../../volume/space/bases.ts";
 import type { Moves } from "../../volume/space/moves.ts";
@@ -27,6 +30,7 @@ import { BrokenPromise, type VolumeHistory } from "./history.ts";
 import { type SimCache, simCache, type SimCacheOptions } from "./sim_cache.ts";
 import { SimDrain } from "./sim_drain.ts";
 import { checkSnapshots, SimSpace } from "./sim_space.ts";
+import { marksIn, SimMarks } from "./sim_marks.ts";
 import { SimHost } from "./sim_host.ts";
 import { JOURNAL, MOST_BLOCKS, NAME, settle, type World } from "./world.ts";
 
@@ -54,6 +58,8 @@ export interface ServerOptions {
   readonly pauses?: boolean;
   /** A full journal fails writes. */
   readonly failsWhenFull?: boolean;
+  /** How long it makes writes wait, in microseconds. @default {Infinity} */
+  readonly waitUs?: number;
   /** Reads chunks through a cache. */
   readonly cache?: SimCacheOptions;
   /** Whether a request may fail so; none may by default. */
@@ -84,6 +90,8 @@ export class Server extends Clients {
   #renewal: Promise<void> | undefined;
   readonly #bases: Bases;
   readonly #space: SimSpace;
+  readonly #marks: Marks;
+  readonly #asking: SimMarks;
   #commit: Promise<void> | undefined;
   #failedCommits = 0;
   #failure: unknown;
@@ -97,11 +105,13 @@ export class Server extends Clients {
     drain: SimDrain;
     drainer: Drainer;
     engine: VolumeEngine;
+    chunks: BlockMap;
     taken: Taken;
     lease: Lease;
     store: FaultyStore;
     reports: string[];
     cache: SimCache | undefined;
+    marks: Marks;
   }) {
     const { size, blockSize } = parts.taken.committed.manifest;
     super(world, parts.host, size / blockSize, options.mayFail);
@@ -123,8 +133,15 @@ export class Server extends Clients {
         epoch: parts.taken.committed.epoch,
       },
       quietAfter: () => parts.drain.quietAfter,
+      chunks: parts.chunks,
       history: () => this.history,
       mayFail: (error) => options.mayFailCommit?.(error) ?? false,
+    });
+    this.#marks = parts.marks;
+    this.#asking = new SimMarks(world, {
+      ...{ marks: parts.marks, history: () => this.history },
+      batchEnd: () => this.host.batchEnd(),
+      mayAnswer: () => !this.hasLost && parts.taken.committed.epoch === world.epoch,
     });
   }
 
@@ -153,7 +170,17 @@ export class Server extends Clients {
     const { committed, identity, paths, from } = taken;
     if (committed.epoch <= world.epoch) throw new BrokenPromise("an epoch has two attachments");
     world.epoch = committed.epoch;
-    if (options.checksSnapshots !== false) await checkSnapshots(world);
+    const { checksSnapshots = true } = options;
+    // Whose entry is there is checked and forgotten; the others must have their marks.
+    if (checksSnapshots) await checkSnapshots(world);
+    const left = marksIn(world, folder, identity);
+    for (const [name, { id }] of world.marked) {
+      if (left.has(id)) continue;
+      if (withoutJournal) world.marked.delete(name);
+      else if (checksSnapshots) {
+        throw new BrokenPromise(`the snapshot ${name} is gone`);
+      }
+    }
     const maps = await loadMaps(committed);
     const host = new SimHost(dice, habits.requests);
     const drain = new SimDrain(history);
@@ -165,30 +192,34 @@ export class Server extends Clients {
     const cache = options.cache === undefined
       ? undefined
       : simCache(world, options.cache, { files, store, committed, host, report });
+    const piece = pieceBytes(committed.manifest);
+    const packed = piece === 0 ? undefined : { piece, allocate: host.allocate };
     const open = chunkOpener({
-      ...{ files, fdOf: host.fdOf, key: world.dataKey },
+      ...{ files, fdOf: host.fdOf, key: world.dataKey, piece },
       pathOf: (name) => direct.localPath(name),
       ownerOf: (chunk) => ownerOfChunk(committed.names, committed.manifest, chunk),
     });
     const { engine, end, drainFrom } = attachEngine({
-      ...{ identity, maps, from, drain, report, failsWhenFull, lease },
+      ...{ identity, maps, from, drain, report, failsWhenFull, lease, waitUs: options.waitUs },
       ...{ isDurableInStore: habits.isDurableInStore, writesDurably: files.hasCheapDurability() },
       ...{ fdOf: host.fdOf, allocate: host.allocate, epoch: committed.epoch },
       journal: openSegments(files, paths, identity.blockSize),
-      chunks: cache?.chunks ?? new FileChunks(open, SIZES.openChunks, blockSize),
+      chunks: cache?.chunks ?? new FileChunks(open, SIZES.openChunks, blockSize, packed),
       words: `journal ${folder}`,
       key: world.dataKey,
       sizes: { ...SIZES, batchData: habits.batchBlocks * blockSize, pieces: habits.pieces },
     });
-    drain.position = end.position;
+    drain.recovered(end);
+    const drained = openSegments(files, paths, identity.blockSize);
+    const marks = new Marks({
+      ...{ files, folder, identity, committed, seam: world.seam, report, journal: drained, lease },
+      ...{ recovered: end, published: () => drain, hasJournalFailed: () => drain.hasJournalFailed },
+      isDurableInStore: habits.isDurableInStore,
+    });
     const drainer = new Drainer({
-      ...{ committed, written: () => drain.written },
+      ...{ committed, written: () => drain.written, marks },
       source: new JournalSource({
-        ...{
-          files: openSegments(files, paths, identity.blockSize),
-          blockSize,
-          size: identity.size,
-        },
+        ...{ files: drained, blockSize, size: identity.size },
         ...{ from: drainFrom, window: new Uint8Array(identity.size), words: "journal" },
         opener: new JournalOpener(world.dataKey, identity, "journal"),
       }),
@@ -196,8 +227,10 @@ export class Server extends Clients {
     });
     host.serve(engine);
     pauses ||= habits.pauses;
-    const parts = { host, drain, drainer, engine, taken, lease, store, reports, cache };
-    return new Server(world, options, parts);
+    return new Server(world, options, {
+      ...{ host, drain, drainer, engine, taken, lease, store, reports, cache, marks },
+      chunks: maps.chunks,
+    });
   }
 
   /** How often the engine has asked the drain to hurry. */
@@ -219,7 +252,11 @@ export class Server extends Clients {
     const { dice, habits, leaseMs } = this.#world;
     if (leaseMs > 0 && dice.draw(8) === 0) this.#world.pass(dice.draw(leaseMs / 4));
     this.#renew();
-    switch (dice.draw(10)) {
+    switch (dice.draw(11)) {
+      case 10:
+        // Each is compared with what it should be at every start that follows.
+        if (dice.draw(3) === 0) this.#asking.act();
+        break;
       case 0:
       case 1:
       case 2:
@@ -248,6 +285,31 @@ export class Server extends Clients {
     await this.#settle();
   }
 
+  /** Does what has to do with data that is moved, or comes between: most of it comes to its end. */
+  async actOnMoves(): Promise<void> {
+    const { dice } = this.#world;
+    switch (dice.draw(4)) {
+      case 0:
+        this.begin();
+        break;
+      case 1:
+        this.#space.collect();
+        break;
+      case 2:
+        await this.#changeSize();
+        break;
+      case 3:
+        if (this.host.hasRoom) this.read(0, this.blocks);
+        break;
+    }
+    for (let turn = dice.draw(60); turn > 0; turn--) {
+      this.host.batchEnd();
+      this.host.step();
+      this.#world.resume();
+      await this.#settle();
+    }
+  }
+
   /** Renews the lease if it is time, beside commits. */
   #renew(): void {
     if (this.#world.leaseMs === 0 || this.#renewal !== undefined || this.isFenced) return;
@@ -264,15 +326,28 @@ export class Server extends Clients {
     await settle();
     if (this.#cache?.hasCome()) this.engine.woken();
     this.#failure ??= this.#space.failure;
+    if (this.#marks.failure !== undefined) this.#fail(this.#marks.failure);
     if (this.#failure !== undefined) throw this.#failure;
   }
 
-  /** Begins a commit, unless one is being made. A new size comes first. */
+  /** The journal could not be made durable for a snapshot: nothing may be written any more. */
+  #fail(error: unknown): void {
+    if (!this.#options.mayFailCommit?.(error)) throw error;
+    this.#drain.hasFailed = true;
+    this.engine.woken();
+    this.hasFailed = true;
+  }
+
+  /** Begins a commit, unless one is being made. One that was decided comes first, then a new size. */
   begin(): void {
     if (this.#commit !== undefined || this.isFenced) return;
     if (this.#wanted === undefined && this.#drain.made !== undefined) return;
-    const moves = this.#wanted === undefined ? this.#space.pending.take() : undefined;
-    const commit = moves !== undefined
+    const { owesCommit } = this.#drainer;
+    const mayMove = !owesCommit && this.#wanted === undefined;
+    const moves = mayMove ? this.#space.pending.take() : undefined;
+    const commit = owesCommit
+      ? this.#finishCommit()
+      : moves !== undefined
       ? this.#commitMoves(moves)
       : this.#wanted === undefined
       ? this.#commitBatches()
@@ -287,6 +362,11 @@ export class Server extends Clients {
       if (error.code === "VOLUME_FENCED") this.isFenced = true;
       if (!this.#options.mayFailCommit?.(error)) this.#failure = error;
     });
+  }
+
+  async #finishCommit(): Promise<boolean> {
+    this.#handOver((await this.#drainer.finish())!);
+    return true;
   }
 
   async #commitBatches(): Promise<boolean> {
@@ -310,7 +390,7 @@ export class Server extends Clients {
 
   async #commitSize(): Promise<boolean> {
     const blocks = this.#wanted!;
-    await this.taken.committed.commit({ size: blocks * this.#world.habits.blockSize });
+    await this.#drainer.resize(blocks * this.#world.habits.blockSize);
     this.#bases.replaced(this.taken.committed.head);
     if (this.#wanted === blocks) this.#wanted = undefined;
     this.history.sizes = new Set([blocks, this.#wanted ?? blocks]);
@@ -433,14 +513,22 @@ export class Server extends Clients {
         if (this.#drain.position === this.taken.from.position) break;
       }
     }
+    this.#marks.end();
     while (!await this.#release());
+    await checkSnapshots(this.#world);
+    for (const name of this.#world.marked.keys()) {
+      throw new BrokenPromise(`the volume is left in order without the snapshot ${name}`);
+    }
     this.engine.close();
   }
 
   /** @returns False if it failed and may be tried again. */
   async #release(): Promise<boolean> {
     let outcome: unknown;
-    this.taken.committed.release().then(() => outcome = true, (error) => outcome = error);
+    this.#drainer.enter().then(() => this.taken.committed.release()).then(
+      () => outcome = true,
+      (error) => outcome = error,
+    );
     while (outcome === undefined) {
       this.#world.paused.shift()?.();
       await settle();

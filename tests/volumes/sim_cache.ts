@@ -80,7 +80,7 @@ export function simCache(
   const chunks = openCachedChunks({
     ...{ cache: bytes === 0 ? undefined : { path: CACHE, size: bytes }, names, manifest, epoch },
     ...{ files, fdOf, allocate, memory, board, sizes, report, counters: new VolumeCounters() },
-    key: world.dataKey,
+    ...{ key: world.dataKey, copy: undefined },
     asked: () => void Promise.resolve().then(() => fetches.begin()),
   });
   return {

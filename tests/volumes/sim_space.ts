@@ -17,6 +17,7 @@ import type { Head } from "../../volume/format/head.ts";
 import type { Manifest } from "../../volume/format/manifest.ts";
 import { chunkOf, nthOf } from "../../volume/format/place.ts";
 import { sumOf } from "../../volume/format/sum.ts";
+import type { BlockMap } from "../../volume/map/block_map.ts";
 import { removeVolume } from "../../volume/list.ts";
 import { ObjectNames, type VolumeReference } from "../../volume/names.ts";
 import { ownerOfChunk } from "../../volume/owners.ts";
@@ -44,6 +45,8 @@ export interface SimSpaceParts {
   readonly bases: Bases;
   /** So many commits no read of the engine is older than. */
   readonly quietAfter: () => number;
+  /** The engine's map of chunks. */
+  readonly chunks: BlockMap;
   /** The server's epoch. */
   readonly epoch: number;
   /** The clients' knowledge of the volume. */
@@ -84,8 +87,13 @@ export class SimSpace {
       case 5:
         return this.#begin(NAMING, "a clone's end", () => this.#removeClone());
       default:
-        return this.#begin(COLLECTING, "a collection", () => this.#collect());
+        return this.collect();
     }
+  }
+
+  /** Begins a collection, unless one is under way. */
+  collect(): void {
+    this.#begin(COLLECTING, "a collection", () => this.#collect());
   }
 
   #begin(kind: number, what: string, work: () => Promise<void>): void {
@@ -110,6 +118,7 @@ export class SimSpace {
       this.#world.note(
         `garbage before manifest ${base.manifest}: ${found?.objects ?? "no"} objects`,
       );
+      await this.#checkChunks();
       // Whether they are sparse or not.
       const chunks = new Set(
         found?.held.filter(() => dice.draw(2) === 0).slice(0, 3).map(({ chunk }) => chunk),
@@ -122,6 +131,22 @@ export class SimSpace {
       this.pending.ready(undefined);
       throw error;
     }
+  }
+
+  /** The store has all chunks that the engine reads. It holds some open, and would not notice at once. */
+  async #checkChunks(): Promise<void> {
+    const { chunks, epoch } = this.#parts;
+    await alone(this.#world, async (store) => {
+      const there = new Set<string>();
+      for await (const { name } of store.list(NAMES.chunks)) there.add(name);
+      const { head } = await stateOfReference(store, { volume: NAME });
+      // Whoever has the volume by now deletes what the own engine may still read.
+      if (head.epoch !== epoch) return;
+      for (const cursor = chunks.cursor(); cursor.next();) {
+        const name = NAMES.chunk(chunkOf(cursor.place));
+        if (!there.has(name)) throw new BrokenPromise(`${name} is gone, and the engine reads it`);
+      }
+    });
   }
 
   async #snapshot(): Promise<void> {
@@ -267,8 +292,20 @@ export async function rollBackDetached(world: World): Promise<void> {
 /** Compares all snapshots and clones with what they were. */
 export async function checkSnapshots(world: World): Promise<void> {
   const { snapshots, clones, naming } = world;
-  if (snapshots.size + clones.size === 0) return;
+  if (snapshots.size + clones.size + world.marked.size === 0) return;
   await alone(world, async (store) => {
+    for (const [name, asked] of world.marked) {
+      const found = await contentsIfThere(store, { volume: NAME, snapshot: name });
+      if (found === undefined) continue;
+      const { history, sizesGiven, kept, taken } = asked;
+      // What is beyond a smaller end is forgotten.
+      if (history === world.history && history.sizesGiven === sizesGiven) {
+        history.checkState(found, kept, taken);
+        world.marksChecked++;
+      }
+      world.marked.delete(name);
+      snapshots.set(name, found);
+    }
     for (const states of [snapshots, clones]) {
       for (const [name, before] of states) {
         if (naming.has(name)) continue;

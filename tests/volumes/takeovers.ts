@@ -5,9 +5,11 @@
  * @module
  */
 
+import { CrashableProcess } from "../../files/crashable.ts";
 import { Contents } from "../../files/crashable_contents.ts";
 import { ProcessEnded } from "../../files/crashable_machine.ts";
 import { isUblkError } from "../../uapi/error.ts";
+import { readIdentity } from "../../volume/journal/identity.ts";
 import { BrokenPromise } from "./history.ts";
 import { Server } from "./server.ts";
 import { hasEnded, JOURNAL, OTHER_JOURNAL, settle, simulate, type World } from "./world.ts";
@@ -17,7 +19,7 @@ const LEASE_MS = 1000;
 
 /**
  * A machine is lost with its journal, again and again: the volume opens as the store has it. The old
- * journal is refused from then on.
+ * journal is refused from then on. If the journal is there after all, and whole, nothing is lost.
  */
 export async function lostJournals(seed: number): Promise<void> {
   await simulate(seed, async (world) => {
@@ -37,26 +39,33 @@ export async function lostJournals(seed: number): Promise<void> {
       } catch (error) {
         if (!hasEnded(error)) throw error;
       }
-      world.end(dice.draw(2) === 0 ? "power" : "killed");
+      const ending = dice.draw(2) === 0 ? "power" : "killed";
+      world.end(ending);
       // In the same folder, or in another one.
       const old = folder;
       if (dice.draw(3) > 0) folder = folder === JOURNAL ? OTHER_JOURNAL : JOURNAL;
       if (folder !== old && dice.draw(2) === 0) await refuse(world, folder, life > 0);
-      if (folder === old) damage(world, folder);
+      const isWhole = folder === old && dice.draw(3) === 0;
+      if (folder === old && !isWhole) damage(world, folder);
+      const journal = journalIn(world, folder);
       const began = seam.now();
       const next = await Server.start(world, { folder, withoutJournal: true });
-      const { lost } = next.taken;
+      const { lost, identity } = next.taken;
+      const goesOn = identity.journal === journal;
+      if (isWhole && hasCommitted && !goesOn) {
+        throw new BrokenPromise("a journal that is there, and whole, was given up");
+      }
       // It may not have been attached at all.
       const isTrue = lost === undefined
-        ? !hasCommitted
-        : lost.time <= began && lost.bytes <= history.blocksAhead * habits.blockSize &&
+        ? !hasCommitted || goesOn
+        : !goesOn && lost.time <= began && lost.bytes <= history.blocksAhead * habits.blockSize &&
           lost.host === "simulation";
       if (!isTrue) {
         throw new BrokenPromise(
           `it says that ${JSON.stringify(lost)} is lost, of ${history.blocksAhead} blocks`,
         );
       }
-      history.check(next.contents(), "store", lost?.time);
+      history.check(next.contents(), isWhole && goesOn ? ending : "store", lost?.time);
       if (dice.draw(2) === 0) {
         for (let act = dice.draw(100); act > 0; act--) await next.act();
         await next.finish();
@@ -68,6 +77,16 @@ export async function lostJournals(seed: number): Promise<void> {
       world.end("killed");
     }
   });
+}
+
+/** The UUID of the journal in a folder; undefined if nobody can tell. */
+function journalIn({ machine }: World, folder: string): string | undefined {
+  try {
+    return readIdentity(new CrashableProcess(machine), folder)?.journal;
+  } catch (error) {
+    if (!isUblkError(error)) throw error;
+    return undefined;
+  }
 }
 
 /** Whoever gives up a journal can do so whatever state it is in. */

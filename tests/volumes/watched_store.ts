@@ -5,7 +5,7 @@
  */
 
 import { MemoryStore } from "../../store/memory.ts";
-import type { ByteRange, StoredObject, StoreTerms } from "../../store/store.ts";
+import type { ByteRange, GetTerms, StoredObject } from "../../store/store.ts";
 
 /** A read of a chunk. */
 export interface WatchedGet {
@@ -24,7 +24,7 @@ export class WatchedStore extends MemoryStore {
 
   override async get(
     name: string,
-    terms: StoreTerms & { range?: ByteRange } = {},
+    terms: GetTerms = {},
   ): Promise<StoredObject | undefined> {
     if (name.includes("/chunks/") && terms.range !== undefined) {
       this.gets.push({ name, range: terms.range });

@@ -12,11 +12,11 @@ import type { Store } from "../../store/store.ts";
 import type { Dice } from "../../uapi/dice.ts";
 import { createVolume } from "../../volume/create.ts";
 import { openCipher } from "../../volume/seal/gcm.ts";
-import { keyOf, SealedStore } from "../../volume/seal/sealed_store.ts";
+import { keyOf, OpenedStore } from "../../volume/opened_store.ts";
 import { unlocked } from "../../volume/seal/unlock.ts";
 import type { VolumeKey } from "../../volume/seal/volume_key.ts";
 import type { Seam } from "../../volume/seam.ts";
-import { VolumeHistory } from "./history.ts";
+import { type AskedSnapshot, VolumeHistory } from "./history.ts";
 
 openCipher();
 
@@ -35,6 +35,8 @@ export const OTHER_JOURNAL = "/other";
 
 /** One seed in so many has an encrypted volume. */
 export const ENCRYPTED = 3;
+/** One seed in so many has a volume that compresses, encrypted or not. */
+export const COMPRESSED = 2;
 /** Turns of the microtask queue after which everything that need not wait has happened. */
 const TURNS = 60;
 
@@ -133,6 +135,12 @@ export class World {
   seen = { sequence: 0, number: 0 };
   /** The contents of the volume's snapshots; undefined for one that may be there or not. */
   readonly snapshots = new Map<string, readonly number[] | undefined>();
+  /** Snapshots that were taken, and that the store has not been seen to have. */
+  readonly marked = new Map<string, AskedSnapshot>();
+  /** Names that snapshots were asked for by. */
+  marksAsked = 0;
+  /** Those whose contents were compared. */
+  marksChecked = 0;
   /** The contents of its clones, likewise. */
   readonly clones = new Map<string, readonly number[] | undefined>();
   /** The events so far, for a failure's report. */
@@ -149,10 +157,14 @@ export class World {
   readonly key: Uint8Array<ArrayBuffer> | undefined;
   #dataKey: VolumeKey | undefined = undefined;
 
+  /** How its volume compresses. */
+  readonly compression: { readonly compression?: "zstd" };
+
   /** A machine of a seed. */
   constructor(seed: number, bytes?: number, habits?: Habits) {
     // Not drawn: the same seed shall be the same run, encrypted or not.
     if (seed % ENCRYPTED === 0) this.key = new Uint8Array(32).fill(seed);
+    this.compression = seed % COMPRESSED === 0 ? { compression: "zstd" } : {};
     this.machine = new CrashableMachine(seed, bytes);
     this.dice = this.machine.dice;
     this.habits = habits ?? habitsOf(this.dice);
@@ -193,7 +205,7 @@ export class World {
     {
       await using store = await this.store(files);
       const { blockSize, chunkSize } = this.habits;
-      const shape = { size: BLOCKS * blockSize, blockSize, chunkSize };
+      const shape = { size: BLOCKS * blockSize, blockSize, chunkSize, ...this.compression };
       await createVolume(store, NAME, shape, this.seam, this.key);
       if (this.key !== undefined) this.#dataKey = keyOf(await unlocked(store, NAME, this.key));
     }
@@ -207,8 +219,7 @@ export class World {
 
   /** A store as the volume's servers use it. */
   opened(store: Store): Store {
-    if (this.#dataKey === undefined) return store;
-    return new SealedStore(store, this.#dataKey);
+    return new OpenedStore(store, this.#dataKey);
   }
 
   /** Opens the store. */

@@ -50,6 +50,8 @@ export interface CacheFileParts {
   readonly writes: number;
   /** The volume's UUID. */
   readonly volume: string;
+  /** Of which copy of the volume it is; undefined for a volume that is no copy. */
+  readonly copy: string | undefined;
   /** The epoch of the attachment, or of the volume for a reader. */
   readonly epoch: number;
   /** The manifest that counts. */
@@ -76,7 +78,7 @@ export function openCacheFile(parts: CacheFileParts): CacheFile | undefined {
       return undefined;
     }
     const slots = cacheSlots(parts.size, parts.line);
-    const { volume, epoch, manifest, line } = parts;
+    const { volume, copy, epoch, manifest, line } = parts;
     const memory = parts.allocate(cacheLinesAt(slots) - CACHE_PAGE);
     const keys = new Float64Array(memory.bytes.buffer, memory.bytes.byteOffset, slots);
     if (isUsable(file, parts, slots)) {
@@ -85,7 +87,7 @@ export function openCacheFile(parts: CacheFileParts): CacheFile | undefined {
     } else file.truncate(0);
     const length = cacheLinesAt(slots) + slots * line;
     if (file.size() !== length) makeRoom(file, length);
-    const header = { volume, line, slots, epoch, manifest: manifest.number };
+    const header = { volume, copy, line, slots, epoch, manifest: manifest.number };
     writeWhole(file, encodeCacheHeader(header), 0);
     stack.move();
     return new CacheFile(parts, file, memory, keys);
@@ -113,7 +115,7 @@ function makeRoom(file: File, length: number): void {
 /** Whether a file holds lines of this volume, of its past and of no other future. */
 function isUsable(
   file: File,
-  { volume, epoch, manifest, line }: CacheFileParts,
+  { volume, copy, epoch, manifest, line }: CacheFileParts,
   slots: number,
 ): boolean {
   const bytes = new Uint8Array(CACHE_PAGE);
@@ -121,7 +123,8 @@ function isUsable(
   try {
     const header = decodeCacheHeader(bytes, volume);
     // A store that was brought back from a copy may give the numbers of chunks once more.
-    const isPast = header.epoch <= epoch && header.manifest <= manifest.number;
+    const isPast = header.copy === copy && header.epoch <= epoch &&
+      header.manifest <= manifest.number;
     return header.line === line && header.slots === slots && isPast;
   } catch (error) {
     if (error instanceof FormatError) return false;

@@ -14,7 +14,7 @@ function rig(bytes?: number) {
   const files = new CrashableProcess(machine);
   const reports: string[] = [];
   const parts: CacheFileParts = {
-    ...{ files, path: "/caches/v/cache", size: 100_000, line: LINE, writes: 2 },
+    ...{ files, path: "/caches/v/cache", size: 100_000, line: LINE, writes: 2, copy: undefined },
     ...{ volume: "11".repeat(16), epoch: 7, manifest: { number: 9, nextChunk: 6 } },
     fdOf: (_file: File) => 3,
     allocate: (bytes) => ({ bytes: new Uint8Array(bytes), address: 0 }),
@@ -50,6 +50,7 @@ Deno.test("a cache's file + keeps what is of the volume's past, and nothing else
   assertEquals(found({ manifest: { number: 8, nextChunk: 6 } }), []);
   assertEquals(found({ manifest: { number: 9, nextChunk: 5 } }), KEYS.slice(0, 3));
   assertEquals(found({ volume: "22".repeat(16) }), []);
+  assertEquals(found({ copy: "33".repeat(16) }), []);
   assertEquals(found({ size: 200_000 }), []);
   assertEquals(found({ line: 512 }), []);
   assertEquals(reports, []);

@@ -292,7 +292,7 @@ Deno.test("a cache + what the store has wrong + is an error, which is told", asy
     bytes[length - 1] ^= 1;
     await replace(bytes);
     store.gets = [];
-    await fails(/^chunk 1 has a wrong checksum in the \d+ bytes from \d+ on/);
+    await fails(/^v\/chunks\/0{15}1 has a wrong checksum in the \d+ bytes from \d+ on/);
     assertEquals(dataGets(store).length, 3);
     {
       await using volume = await Volume.open("v", options);
@@ -302,7 +302,7 @@ Deno.test("a cache + what the store has wrong + is an error, which is told", asy
     bytes[length - 1] ^= 1;
     bytes[40] ^= 1;
     await replace(bytes);
-    await fails(/^chunk 1: its checksum is wrong/);
+    await fails(/^v\/chunks\/0{15}1: its checksum is wrong/);
     bytes[40] ^= 1;
     await replace(bytes.slice(0, length - BLOCK));
     await fails(/the object was cut short/);

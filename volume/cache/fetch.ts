@@ -1,6 +1,6 @@
 /**
  * Fetches what an engine asks for on a board. A store that is away is tried again, less and less
- * often, until the reader's time is over.
+ * often, for a while. Then those who still wait ask again, with one fetch for all of them.
  *
  * @module
  */
@@ -9,9 +9,20 @@ import { Backoff, isTransient } from "../../store/retry.ts";
 import { type Store, type StoredObject, StoreError } from "../../store/store.ts";
 import { thrownText } from "../../uapi/error.ts";
 import type { Owner } from "../owners.ts";
-import { CAME, CORRUPT, FAILED, type FetchBoard, type FetchOrder, MISSING } from "./fetch_board.ts";
+import {
+  AWAY,
+  CAME,
+  CORRUPT,
+  FAILED,
+  type FetchBoard,
+  type FetchOrder,
+  MISSING,
+} from "./fetch_board.ts";
 
-/** How long a fetch is tried, in milliseconds: less than readers wait. */
+/**
+ * How long a fetch is tried, in milliseconds. Then whoever still waits asks again; if nobody does, the
+ * store is left alone.
+ */
 const TRY_MS = 20_000;
 /** How long one call of the store may take. */
 const CALL_MS = 8_000;
@@ -144,8 +155,10 @@ export class Fetches {
         if (this.#stop.signal.aborted || !(error instanceof StoreError)) throw error;
         if (error.fault === "corrupt") return board.end(fetch, CORRUPT, 0, error.message);
         const pause = backoff.next();
-        const mayPass = isTransient(error) && time.clock() + pause < end;
-        if (!mayPass) return board.end(fetch, FAILED, 0, error.message);
+        const mayPass = isTransient(error);
+        if (!mayPass || time.clock() + pause >= end) {
+          return board.end(fetch, mayPass ? AWAY : FAILED, 0, error.message);
+        }
         this.#tell(error.message);
         await time.sleep(pause, this.#stop.signal);
       }
@@ -167,10 +180,10 @@ export class Fetches {
     return found;
   }
 
-  #place({ places }: FetchOrder, bytes: Uint8Array<ArrayBuffer>): void {
+  #place({ places, lengths }: FetchOrder, bytes: Uint8Array<ArrayBuffer>): void {
     const { memory, line } = this.#parts;
-    for (let at = 0, nth = 0; at < bytes.length; at += line, nth++) {
-      memory.set(bytes.subarray(at, at + line), places[nth] * line);
+    for (let at = 0, nth = 0; at < bytes.length; at += lengths[nth++]) {
+      memory.set(bytes.subarray(at, at + lengths[nth]), places[nth] * line);
     }
   }
 

@@ -20,8 +20,10 @@ export const CAME = 0;
 export const MISSING = 1;
 /** Something else came: to fetch it again may help. */
 export const CORRUPT = 2;
-/** The store has failed for too long, or for good. */
+/** The store has failed for good. */
 export const FAILED = 3;
+/** The store was away for as long as a fetch is tried: to fetch it again may help. */
+export const AWAY = 4;
 
 // States.
 const FREE = 0;
@@ -33,6 +35,8 @@ const ENDED = 3;
 const WAKE = 0;
 const REPORT = 1;
 const STOP = 2;
+/** Bytes of the line that says why nothing is fetched any more; 0 as long as something is. */
+const FAILURE = 3;
 const WORDS = 4;
 // Words of each fetch.
 const STATE = 0;
@@ -41,7 +45,8 @@ const LINES = 2;
 const MAY_END = 3;
 const TEXT = 4;
 const PLACES = 5;
-const FETCH_WORDS = PLACES + FETCH_LINES;
+const LENGTHS = PLACES + FETCH_LINES;
+const FETCH_WORDS = LENGTHS + FETCH_LINES;
 // Numbers of each fetch.
 const CHUNK = 0;
 const OFFSET = 1;
@@ -49,6 +54,10 @@ const BYTES = 2;
 const FETCH_NUMBERS = 4;
 
 const TEXT_BYTES = 512;
+// Texts after those of the fetches.
+const REPORT_TEXT = MOST_FETCHES;
+const FAILURE_TEXT = MOST_FETCHES + 1;
+const TEXTS = MOST_FETCHES + 2;
 
 /** The range that is to be fetched. */
 export interface FetchOrder {
@@ -62,6 +71,8 @@ export interface FetchOrder {
   readonly mayEnd: boolean;
   /** The place of each line, in the order of the bytes. */
   readonly places: Int32Array;
+  /** The bytes of each line. */
+  readonly lengths: Int32Array;
 }
 
 /** The memory. Both sides make one of it, over the same buffer. */
@@ -71,12 +82,13 @@ export class FetchBoard {
   readonly #words: Int32Array<SharedArrayBuffer>;
   readonly #numbers: Float64Array<SharedArrayBuffer>;
   readonly #texts: Uint8Array<SharedArrayBuffer>;
+  #hasTakenFailure = false;
 
   /** A new board, or another side's. */
   constructor(buffer?: SharedArrayBuffer) {
     const numberBytes = MOST_FETCHES * FETCH_NUMBERS * 8;
     const words = WORDS + MOST_FETCHES * FETCH_WORDS;
-    const texts = (MOST_FETCHES + 1) * TEXT_BYTES;
+    const texts = TEXTS * TEXT_BYTES;
     const bytes = numberBytes + words * 4 + texts;
     this.buffer = buffer ?? new SharedArrayBuffer(bytes);
     assert(this.buffer.byteLength === bytes, "it is a board of fetches");
@@ -93,8 +105,8 @@ export class FetchBoard {
   }
 
   /**
-   * Asks for a run of bytes. The places are the first `lines` of `places`. {@linkcode wake} is to
-   * follow, if the fetching side is another thread.
+   * Asks for a run of bytes. The lines are the first `lines` of `places`, with so many bytes each.
+   * {@linkcode wake} is to follow, if the fetching side is another thread.
    */
   ask(
     fetch: number,
@@ -103,13 +115,17 @@ export class FetchBoard {
     bytes: number,
     mayEnd: boolean,
     places: Int32Array,
+    lengths: Int32Array,
     lines: number,
   ): void {
     const at = WORDS + fetch * FETCH_WORDS;
     if (this.#words[at + STATE] !== FREE) fail("a fetch is asked for once");
     this.#words[at + LINES] = lines;
     this.#words[at + MAY_END] = mayEnd ? 1 : 0;
-    for (let line = 0; line < lines; line++) this.#words[at + PLACES + line] = places[line];
+    for (let line = 0; line < lines; line++) {
+      this.#words[at + PLACES + line] = places[line];
+      this.#words[at + LENGTHS + line] = lengths[line];
+    }
     const number = fetch * FETCH_NUMBERS;
     this.#numbers[number + CHUNK] = chunk;
     this.#numbers[number + OFFSET] = offset;
@@ -142,7 +158,7 @@ export class FetchBoard {
     return this.#numbers[fetch * FETCH_NUMBERS + BYTES];
   }
 
-  /** Why it has failed. */
+  /** Why it has failed; empty if nothing is fetched any more. */
   text(fetch: number): string {
     return this.#textOf(fetch, this.#words[WORDS + fetch * FETCH_WORDS + TEXT]);
   }
@@ -156,9 +172,29 @@ export class FetchBoard {
   takeReport(): string | undefined {
     const bytes = Atomics.load(this.#words, REPORT);
     if (bytes === 0) return undefined;
-    const line = this.#textOf(MOST_FETCHES, bytes);
+    const line = this.#textOf(REPORT_TEXT, bytes);
     Atomics.store(this.#words, REPORT, 0);
     return line;
+  }
+
+  /** Whether nothing is fetched any more. */
+  get hasFailed(): boolean {
+    return Atomics.load(this.#words, FAILURE) !== 0;
+  }
+
+  /** The line that says why nothing is fetched any more, once. */
+  takeFailure(): string | undefined {
+    if (!this.hasFailed || this.#hasTakenFailure) return undefined;
+    this.#hasTakenFailure = true;
+    return this.#textOf(FAILURE_TEXT, Atomics.load(this.#words, FAILURE));
+  }
+
+  /** Ends all fetches, in place of the fetching side, which {@linkcode fail} has ended. */
+  endAll(): void {
+    for (let fetch = 0; fetch < MOST_FETCHES; fetch++) {
+      const state = Atomics.load(this.#words, WORDS + fetch * FETCH_WORDS + STATE);
+      if (state === ASKED || state === RUNS) this.end(fetch, FAILED, 0);
+    }
   }
 
   /** Ends the fetching side. */
@@ -192,6 +228,7 @@ export class FetchBoard {
       bytes: this.#numbers[number + BYTES],
       mayEnd: this.#words[at + MAY_END] !== 0,
       places: this.#words.slice(at + PLACES, at + PLACES + this.#words[at + LINES]),
+      lengths: this.#words.slice(at + LENGTHS, at + LENGTHS + this.#words[at + LINES]),
     };
   }
 
@@ -207,7 +244,15 @@ export class FetchBoard {
   /** Has the engine log a line. One that comes while another waits is dropped. */
   report(line: string): void {
     if (Atomics.load(this.#words, REPORT) !== 0) return;
-    Atomics.store(this.#words, REPORT, this.#setText(MOST_FETCHES, line));
+    Atomics.store(this.#words, REPORT, this.#setText(REPORT_TEXT, line));
+  }
+
+  /**
+   * Nothing is fetched any more. What comes after the first is dropped. From then on fetches and places
+   * are the engine's, which is to be woken.
+   */
+  fail(line: string): void {
+    if (!this.hasFailed) Atomics.store(this.#words, FAILURE, this.#setText(FAILURE_TEXT, line));
   }
 
   /** Whether the fetching side is to end. */

@@ -14,7 +14,7 @@ import { AT, type VolumeCounters } from "../counters.ts";
 import { kindOf, LINE_READ, LINE_WRITE, nthOfToken, tokenOf } from "../tokens.ts";
 import { Waiting } from "../journal/requests.ts";
 import type { CacheFile } from "./cache_file.ts";
-import { CAME, CORRUPT, FETCH_LINES, type FetchBoard, MOST_FETCHES } from "./fetch_board.ts";
+import { AWAY, CAME, CORRUPT, FETCH_LINES, type FetchBoard, MOST_FETCHES } from "./fetch_board.ts";
 import { chunkOfLine, isTableLine } from "./lines.ts";
 import { Places } from "./places.ts";
 
@@ -45,6 +45,10 @@ export interface LinesOwner {
   lineIsSound(place: number): boolean;
   /** A line has come. It may be told to {@linkcode LineMemory.forget} it. */
   lineCame(key: number): void;
+  /** Whether somebody waits for a line whose time to wait is not over. */
+  isAwaited(key: number): boolean;
+  /** The name of the object that a line is of. */
+  nameOf(key: number): string;
   /** A line cannot be had. The words are told once for several lines. */
   lineFailed(key: number, words: string | undefined): void;
 }
@@ -88,6 +92,8 @@ export class LineMemory {
   readonly #ahead: Waiting;
   /** The places of a fetch that is put together. */
   readonly #run = new Int32Array(FETCH_LINES);
+  /** Their bytes. */
+  readonly #runBytes = new Int32Array(FETCH_LINES);
   /** Lines on their way that nobody has asked for. */
   #aheadCount = 0;
   #reads = 0;
@@ -258,14 +264,16 @@ export class LineMemory {
     let [lines, bytes] = [0, 0];
     for (let next = first; next >= 0;) {
       this.#state[next] = FETCHED;
+      this.#runBytes[lines] = this.#bytes[next];
+      bytes += this.#runBytes[lines];
       this.#run[lines++] = next;
-      bytes += this.#bytes[next];
       next = mayEnd || lines === FETCH_LINES ? -1 : this.#continuing(key + lines, key);
     }
     this.#fetches++;
     this.#parts.counters.add(AT.cacheFetches, 1);
     const offset = this.#offset[first];
-    this.#parts.board.ask(fetch, chunkOfLine(key), offset, bytes, mayEnd, this.#run, lines);
+    const { board } = this.#parts;
+    board.ask(fetch, chunkOfLine(key), offset, bytes, mayEnd, this.#run, this.#runBytes, lines);
   }
 
   /** The place of a line that is to be fetched too, and belongs to a run; or -1. */
@@ -279,6 +287,7 @@ export class LineMemory {
   /** Takes what has been fetched. @returns Whether there was something. */
   woken(): boolean {
     const { board } = this.#parts;
+    if (board.hasFailed) board.endAll();
     let some = false;
     for (let fetch = board.ended(); fetch >= 0; fetch = board.ended()) {
       some = true;
@@ -293,7 +302,7 @@ export class LineMemory {
     const { board, counters } = this.#parts;
     const outcome = board.outcome(fetch);
     if (outcome === CAME) counters.add(AT.cacheFetchedBytes, board.bytes(fetch));
-    let words = outcome === CAME ? undefined : board.text(fetch);
+    let words = outcome === CAME ? undefined : board.text(fetch) || undefined;
     const lines = board.lines(fetch);
     for (let line = 0; line < lines; line++) {
       const place = board.place(fetch, line);
@@ -302,11 +311,13 @@ export class LineMemory {
           this.#ready(place, true);
           continue;
         }
-        words = `chunk ${chunkOfLine(this.keyOf(place))} has a wrong checksum in the ` +
+        words = `${this.#owner.nameOf(this.keyOf(place))} has a wrong checksum in the ` +
           `${this.#bytes[place]} bytes from ${this.#offset[place]} on, fetched ${MOST_TRIES} times`;
       }
       const mayHelp = outcome === CAME || outcome === CORRUPT;
-      if (mayHelp && ++this.#tries[place] < MOST_TRIES) {
+      const hasTries = mayHelp && ++this.#tries[place] < MOST_TRIES;
+      // Some have come when this fetch was old. Each of them waits as long as it may, and no longer.
+      if (hasTries || outcome === AWAY && this.#owner.isAwaited(this.keyOf(place))) {
         this.#want(place);
         continue;
       }

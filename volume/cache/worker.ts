@@ -7,7 +7,7 @@
 
 import { openStore } from "../../store/open.ts";
 import { StoreError } from "../../store/store.ts";
-import { UblkError } from "../../uapi/error.ts";
+import { thrownText, UblkError } from "../../uapi/error.ts";
 import { packError } from "../../uapi/packed_error.ts";
 import { signalEventFd } from "../../uring/libc.ts";
 import { bufferAt } from "../../uring/mapping.ts";
@@ -23,6 +23,10 @@ interface WorkerScope {
 }
 
 const scope = self as unknown as WorkerScope;
+/** The work, once there is some. */
+let atWork:
+  | { readonly job: FetchJob; readonly board: FetchBoard; readonly fetches: Fetches }
+  | undefined;
 
 async function work(job: FetchJob): Promise<void> {
   await using store = await openStore(job.store);
@@ -34,15 +38,42 @@ async function work(job: FetchJob): Promise<void> {
     ownerOf: (chunk) => ownerOfChunk(names, job, chunk),
     signal: () => signalEventFd(job.wakeFd),
   });
+  atWork = { job, board, fetches };
   scope.postMessage({ type: "ready" });
   for (;;) {
     const { wakes } = board;
-    if (board.isStopped) break;
+    if (board.isStopped || board.hasFailed) break;
     fetches.begin();
     await board.sleep(wakes);
   }
   fetches.stop();
 }
+
+/** Nothing is fetched any more: readers must not wait for it. */
+function fail({ job, board, fetches }: NonNullable<typeof atWork>, error: unknown): void {
+  // First of all: the engine gives the places to others.
+  fetches.stop();
+  // Once it has stopped this thread, its eventfd may be another file's.
+  if (board.isStopped || board.hasFailed) return;
+  board.fail(
+    `${job.name}: the thread that fetches from the store has ended: ${thrownText(error)}; ` +
+      "reads that need the store fail: attach the volume again",
+  );
+  // This thread too: it leaves the store in order.
+  board.wake();
+  signalEventFd(job.wakeFd);
+}
+
+/** An error that nobody has caught would end this thread, and nobody would learn of it. */
+function uncaught(event: Event, error: unknown): void {
+  // Before there is work, the engine's thread waits for it.
+  if (atWork === undefined) return;
+  event.preventDefault();
+  fail(atWork, error);
+}
+
+self.addEventListener("error", (event) => uncaught(event, event.error));
+self.addEventListener("unhandledrejection", (event) => uncaught(event, event.reason));
 
 function told(error: unknown): unknown {
   if (!(error instanceof StoreError)) return error;
@@ -54,6 +85,7 @@ scope.onmessage = async ({ data }) => {
     await work(data);
     scope.postMessage({ type: "ended" });
   } catch (error) {
+    if (atWork !== undefined) fail(atWork, error);
     scope.postMessage({ type: "ended", error: packError(told(error)) });
   }
 };

@@ -9,7 +9,7 @@ import type { Store } from "../../store/store.ts";
 import { isUblkError } from "../../uapi/error.ts";
 import { readCatalog } from "../catalog.ts";
 import { cloneOf } from "../clone.ts";
-import { readManifest } from "../committed.ts";
+import { readManifest } from "../state.ts";
 import type { Manifest } from "../format/manifest.ts";
 import type { Extents } from "../format/run.ts";
 import { isVolumeName, ObjectNames } from "../names.ts";

@@ -4,9 +4,9 @@
  * @module
  */
 
-import type { Store } from "../../store/store.ts";
-import { assert } from "../../uapi/error.ts";
-import { damaged } from "../committed.ts";
+import { type Store, StoreError } from "../../store/store.ts";
+import { isUblkError } from "../../uapi/error.ts";
+import { damaged } from "../state.ts";
 import type { ChunkTable } from "../format/chunk.ts";
 import { chunkOf, MAX_CHUNK_BLOCKS, nthOf } from "../format/place.ts";
 import { sumOf } from "../format/sum.ts";
@@ -16,6 +16,8 @@ import { readTable } from "./remains.ts";
 
 /** Tables that are kept. */
 const TABLES = 64;
+/** How often bytes are fetched that are not what they should be: as often as the engine does. */
+const MOST_TRIES = 3;
 
 /** Reads verified blocks of one volume. */
 export class ChunkData {
@@ -32,7 +34,8 @@ export class ChunkData {
   }
 
   /**
-   * Reads blocks whose places follow each other.
+   * Reads blocks whose places follow each other. What comes damaged is fetched anew: it may be sound in the
+   * store.
    *
    * @throws {UblkError} `VOLUME_DAMAGED`
    */
@@ -42,7 +45,7 @@ export class ChunkData {
       const nth = nthOf(place + done);
       const length = Math.min(count - done, MAX_CHUNK_BLOCKS - nth);
       const part = data.subarray(done * blockSize, (done + length) * blockSize);
-      await this.#readChunk(chunkOf(place + done), nth, part, blockSize);
+      await repeated(() => this.#readChunk(chunkOf(place + done), nth, part, blockSize));
       done += length;
     }
     return data;
@@ -59,7 +62,9 @@ export class ChunkData {
     const range = { offset: dataAt + nth * blockSize, length: target.length };
     const found = await this.#store.get(name, { range });
     if (found === undefined) throw damaged(this.#store, name, "is missing, and is needed");
-    assert(found.bytes.length === target.length, "a range is whole");
+    if (found.bytes.length < target.length) {
+      throw damaged(this.#store, name, `: block ${nth} and those after it came cut off`);
+    }
     for (let at = 0, block = nth; at < target.length; at += blockSize, block++) {
       if (sumOf(found.bytes.subarray(at, at + blockSize)) === sums[block]) continue;
       throw damaged(this.#store, name, `: block ${block} has a wrong checksum`);
@@ -78,5 +83,19 @@ export class ChunkData {
     if (this.#tables.size === TABLES) this.#tables.delete(this.#tables.keys().next().value!);
     this.#tables.set(chunk, table);
     return table;
+  }
+}
+
+/** Does something that reads anew if it finds damage. */
+async function repeated(read: () => Promise<void>): Promise<void> {
+  for (let tries = 1;; tries++) {
+    try {
+      return await read();
+    } catch (error) {
+      const isDamage = error instanceof StoreError
+        ? error.fault === "corrupt"
+        : isUblkError(error) && error.code === "VOLUME_DAMAGED";
+      if (!isDamage || tries === MOST_TRIES) throw error;
+    }
   }
 }

@@ -2,31 +2,34 @@
  * Copies a volume to another store, object by object, in the order in which they are committed:
  *
  * ```
- *   chunks ─▶ runs ─▶ manifests ─▶ catalog ─▶ head
+ *   a head that holds the name ─▶ chunks ─▶ runs ─▶ manifests ─▶ catalog ─▶ the head
  * ```
  *
  * There is no volume until the head is there. Objects never change, so an interrupted copy goes on
- * where it was: what is there and equal is not written again.
+ * where it was: what is there and equal is not written again. Whoever removes or takes the name
+ * meanwhile replaces or deletes the head that holds it: then the last step fails. Without that head,
+ * the copy could come to be with some of its objects removed.
  *
  * @module
  */
 
-import type { Store } from "../../store/store.ts";
+import type { Store, Version } from "../../store/store.ts";
 import { retried } from "../../store/retry.ts";
 import { UblkError } from "../../uapi/error.ts";
 import { loadMaps } from "../attach.ts";
 import { catalogOf, readCatalog } from "../catalog.ts";
 import { checkChunk, type ChunkParts } from "../check_chunk.ts";
-import { areEqual, damaged, readAnyHead, readManifest, readRun } from "../committed.ts";
+import { areEqual, damaged, readAnyHead, readManifest, readRun } from "../state.ts";
 import type { Counts } from "../findings.ts";
-import { type CatalogEntry, encodeCatalog } from "../format/catalog.ts";
-import { encodeHead } from "../format/head.ts";
+import { lostName, placeholder, putFirstHead } from "../create.ts";
+import { type Catalog, type CatalogEntry, encodeCatalog } from "../format/catalog.ts";
+import type { Head } from "../format/head.ts";
 import { encodeManifest, type Manifest } from "../format/manifest.ts";
 import { chunkOf } from "../format/place.ts";
 import { NO_UUID, sumOfObject } from "../format/record.ts";
 import { ObjectNames, referenceOf, type VolumeReference } from "../names.ts";
 import { ownerOfChunk, ownerOfRun } from "../owners.ts";
-import { keyOf, SealedStore } from "../seal/sealed_store.ts";
+import { innerOf, keyOf, OpenedStore } from "../opened_store.ts";
 import { MACHINE, type Seam } from "../seam.ts";
 import { type KeptState, keptState, unkeptWords } from "../snapshots.ts";
 import { type StoreLike, storeOf } from "../store_like.ts";
@@ -85,7 +88,8 @@ export interface CopyOptions {
  * @param to The other store. A URL's folder is made if it is missing.
  * @returns How many bytes of objects there are, and how many were written.
  * @throws {UblkError} `VOLUME_NOT_FOUND`, `VOLUME_DAMAGED`; `VOLUME_BUSY` if it is attached;
- *   `VOLUME_EXISTS` if the other store has something else of that name.
+ *   `VOLUME_EXISTS` if the other store has something else of that name; `VOLUME_FENCED` if somebody has
+ *   removed or taken the name meanwhile.
  */
 export async function copyVolume(
   store: StoreLike,
@@ -101,14 +105,18 @@ export async function copyVolume(
   const copied = new ObjectNames(options.as ?? reference.volume);
   const plain = await storeOf(to, stack, { create: true });
   const key = keyOf(opened);
-  const target = key === undefined ? plain : new SealedStore(plain, key);
+  const target = key === undefined ? plain : new OpenedStore(innerOf(plain), key);
   const kept = await keptState(from, reference, "a copy", seam);
   stack.defer(() => kept.release());
   if (kept.unkept !== undefined) report(unkeptWords(name, kept.unkept));
   const names = new ObjectNames(reference.volume);
   checkDetached(reference, kept);
-  await checkFree(target, copied, kept.manifest.volume);
-  return await new Copy({ from, target, names, copied, kept, reference, options, seam }).run();
+  const { volume } = kept.manifest;
+  const place = await retried(() => holdName(target, copied, volume, seam), {
+    withinMs: PATIENCE_MS,
+  });
+  const parts = { from, target, names, copied, kept, reference, options, seam, place };
+  return await new Copy(parts).run();
 }
 
 function checkDetached({ volume, snapshot }: VolumeReference, { head }: KeptState): void {
@@ -120,12 +128,31 @@ function checkDetached({ volume, snapshot }: VolumeReference, { head }: KeptStat
   });
 }
 
-async function checkFree(target: Store, names: ObjectNames, volume: string): Promise<void> {
-  if (await readAnyHead(target, names) !== undefined) throw exists(target, names, "a volume");
+/** Puts a head that holds the name. @returns Its version. */
+async function holdName(
+  target: Store,
+  names: ObjectNames,
+  volume: string,
+  seam: Seam,
+): Promise<Version> {
+  const found = await readAnyHead(target, names);
+  if (found !== undefined && !found.head.beingMade) throw exists(target, names, "a volume");
   const catalog = (await readCatalog(target, names))?.catalog;
-  if (catalog === undefined || catalog.removed === undefined && catalog.volume === volume) return;
   // Somebody may still be deleting its objects, by names that the copy has too.
-  throw exists(target, names, "the remains of a volume");
+  if (!isOfCopy(catalog, volume)) throw exists(target, names, "the remains of a volume");
+  const place = await putFirstHead(
+    target,
+    names,
+    placeholder(volume, seam, seam.now()),
+    found?.version,
+  );
+  if (place === undefined) throw exists(target, names, "a volume");
+  return place;
+}
+
+/** Whether a catalog is none, or one that an interrupted copy of the volume has left. */
+function isOfCopy(catalog: Catalog | undefined, volume: string): boolean {
+  return catalog === undefined || catalog.removed === undefined && catalog.volume === volume;
 }
 
 function exists({ url }: Store, { volume }: ObjectNames, what: string): UblkError {
@@ -145,6 +172,8 @@ interface CopyParts {
   readonly reference: VolumeReference;
   readonly options: CopyOptions;
   readonly seam: Seam;
+  /** The version of the head that holds the name. */
+  readonly place: Version;
 }
 
 /** An object to copy. */
@@ -210,10 +239,23 @@ class Copy {
     const { from, target } = this.#parts;
     const found = await from.get(name);
     if (found === undefined) throw damaged(from, name, "is missing, and is needed");
+    await this.#checkHeld();
     if (await target.putIfAbsent(as, found.bytes) !== undefined) return;
-    const there = await target.get(as);
-    if (there === undefined || areEqual(there.bytes, found.bytes)) return;
-    await target.replace(as, found.bytes, there.version);
+    const before = await target.get(as);
+    if (before !== undefined) await target.replace(as, found.bytes, before.version);
+    const now = await target.get(as);
+    if (now !== undefined && areEqual(now.bytes, found.bytes)) return;
+    throw exists(target, this.#parts.copied, "another key");
+  }
+
+  /**
+   * Throws if the name is not held any more. Another copy of the same volume may have taken it, and be
+   * finished, in use, and have snapshots: its catalog and key must not be replaced.
+   */
+  async #checkHeld(): Promise<void> {
+    const { target, copied, place } = this.#parts;
+    if ((await readAnyHead(target, copied))?.version === place) return;
+    throw lostName(target, copied.volume, "copy to");
   }
 
   /** The objects that manifests need: chunks, runs, and the manifests. */
@@ -288,7 +330,7 @@ class Copy {
 
   /** Puts catalog and head. */
   async #finish(entries: readonly CatalogEntry[]): Promise<void> {
-    const { target, copied, kept, seam } = this.#parts;
+    const { target, copied, kept, seam, place } = this.#parts;
     const { head, manifest } = kept;
     const { volume, number } = manifest;
     const named = await Promise.all(entries.map(async (entry) => ({
@@ -297,28 +339,33 @@ class Copy {
     })));
     const catalog = encodeCatalog({
       ...{ volume, nonce: seam.uuid(), floor: number, least: 0, entries: named },
+      // Journals and caches of this one are not those of the volume.
+      copy: seam.uuid(),
     });
-    const before = await target.get(copied.catalog);
-    await (before === undefined
-      ? target.putIfAbsent(copied.catalog, catalog)
-      : target.replace(copied.catalog, catalog, before.version));
-    const now = await target.get(copied.catalog);
-    if (now === undefined || !areEqual(now.bytes, catalog)) {
-      throw exists(target, copied, "another catalog");
-    }
+    const lost = () => lostName(target, copied.volume, "copy to");
+    const patiently = <T>(call: () => Promise<T>) => retried(call, { withinMs: PATIENCE_MS });
+    await patiently(async () => {
+      const before = await readCatalog(target, copied);
+      // The mark of a removal must stay: it says which names are still to be deleted.
+      if (!isOfCopy(before?.catalog, volume)) throw lost();
+      // After the catalog: whoever changes that later makes the replacement fail.
+      await this.#checkHeld();
+      await (before === undefined
+        ? target.putIfAbsent(copied.catalog, catalog)
+        : target.replace(copied.catalog, catalog, before.version));
+      const now = await target.get(copied.catalog);
+      if (now === undefined || !areEqual(now.bytes, catalog)) throw lost();
+    });
     const isWhole = number === head.manifest;
-    const bytes = encodeHead({
+    const last: Head = {
       ...head,
       ...{ nonce: seam.uuid(), time: seam.now(), manifest: number },
       manifestSum: await this.#sumOf(number),
       ...{ attached: false, journal: NO_UUID, owner: NO_UUID, host: "" },
       written: isWhole ? head.written : manifest.written,
-    });
-    if (await target.putIfAbsent(copied.head, bytes) !== undefined) return;
-    const there = await target.get(copied.head);
-    if (there === undefined || !areEqual(there.bytes, bytes)) {
-      throw exists(target, copied, "a volume");
-    }
+    };
+    const made = await patiently(() => putFirstHead(target, copied, last, place));
+    if (made === undefined) throw lost();
   }
 
   /** The sum of a manifest that was copied. */

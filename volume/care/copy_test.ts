@@ -14,11 +14,27 @@ import { Volume } from "../volume.ts";
 import { copyVolume } from "./copy.ts";
 import { PacedStore } from "./paced_store.ts";
 
+/** A store in which something happens before the nth put. */
+class BusyStore extends FragileStore {
+  puts = 0;
+  at = Infinity;
+  before: () => Promise<unknown> = () => Promise.resolve();
+
+  override async putIfAbsent(...args: Parameters<MemoryStore["putIfAbsent"]>) {
+    if (this.puts++ === this.at) await this.before();
+    return await super.putIfAbsent(...args);
+  }
+}
+
 /** A store that has room for so many objects more. */
 class FullStore extends FragileStore {
   override putIfAbsent(...args: Parameters<MemoryStore["putIfAbsent"]>) {
     if (this.left-- > 0) return MemoryStore.prototype.putIfAbsent.apply(this, args);
     return Promise.reject(new StoreError("full", "put: no room is left"));
+  }
+
+  override replace(...args: Parameters<MemoryStore["replace"]>) {
+    return MemoryStore.prototype.replace.apply(this, args);
   }
 }
 
@@ -146,4 +162,64 @@ Deno.test("PacedStore + so many bytes are read in a second, by all who read", as
   const free = new PacedStore(store, undefined, { clock: () => now }, wait);
   await free.get("a");
   assertEquals(now, 103_000);
+});
+
+Deno.test("copyVolume + its name is removed, and made anew, meanwhile + each volume is whole or is not", async () => {
+  await inFolder(async ({ journal }) => {
+    await using store = new FragileStore();
+    await aged(new Dice(3), store);
+    const expected = await contentsOf(store);
+    for (const again of [false, true]) {
+      let isOver = false;
+      for (let at = 0; !isOver; at += again ? 4 : 1) {
+        await using target = new BusyStore();
+        target.at = at;
+        target.before = async () => {
+          target.at = Infinity;
+          // There may be nothing yet.
+          await removeVolume(target, "w").catch(() => {});
+          if (!again) return;
+          await Volume.create("w", { store: target, size: 64 * BLOCK, blockSize: BLOCK });
+          await using made = await Volume.open("w", {
+            ...{ store: target, journal: `${journal}/${at}`, journalSize: "16M" },
+          });
+          await made.write(new Uint8Array(BLOCK).fill(77), 0);
+        };
+        let error: unknown = undefined;
+        await copyVolume(store, NAME, target, { as: "w" }).catch((thrown) => error = thrown);
+        isOver = target.at === at;
+        assert(!isOver || at > 5, `${at} puts`);
+        if (error === undefined) assertEquals(await contentsOf(target, "w"), expected, `${at}`);
+        else {
+          assert(error instanceof UblkError, `${error}`);
+          const found = await checkVolume(target, "w").catch((error) => error.code);
+          if (!again) assertEquals(found, "VOLUME_NOT_FOUND", `${at}`);
+          else {
+            assertEquals(found.findings, [], `${at}`);
+            assertEquals((await contentsOf(target, "w"))[0], 77, `${at}`);
+          }
+        }
+      }
+    }
+  });
+});
+
+Deno.test("copyVolume + another copy has taken its name, is finished and used + changes nothing of it", async () => {
+  await using store = new FragileStore();
+  await aged(new Dice(3), store);
+  for (let at = 1, isOver = false; !isOver; at++) {
+    await using target = new BusyStore();
+    target.at = at;
+    let finished: unknown = undefined;
+    target.before = async () => {
+      target.at = Infinity;
+      await copyVolume(store, NAME, target, { as: "w" });
+      await createSnapshot(target, "w", "kept");
+      finished = (await target.get("w/catalog"))?.bytes;
+    };
+    await copyVolume(store, NAME, target, { as: "w" }).catch(() => {});
+    isOver = target.at === at;
+    if (!isOver) assertEquals((await target.get("w/catalog"))?.bytes, finished as never, `${at}`);
+    assert(!isOver || at > 5, `${at} puts`);
+  }
 });

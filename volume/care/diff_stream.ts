@@ -14,7 +14,7 @@ import { FormatError } from "../format/record.ts";
 import { referenceOf } from "../names.ts";
 import { MACHINE } from "../seam.ts";
 import { type StoreLike, storeOf } from "../store_like.ts";
-import type { TransferOptions, TransferProgress } from "../transfer.ts";
+import { openImage, type TransferOptions, type TransferProgress } from "../transfer.ts";
 import type { Volume } from "../volume.ts";
 import { ChunkData } from "./chunk_data.ts";
 import { changes, type DiffOptions, statesOf } from "./diff.ts";
@@ -70,8 +70,8 @@ export async function* diffStream(
 }
 
 /**
- * Brings a volume that holds the older state up to the newer one. Nothing tells whether it holds that
- * state. If it is interrupted, the volume holds neither, and the same call makes it whole.
+ * Brings a volume that holds the older state up to the newer one, and clears what it has beyond the end
+ * of that one's disk. Nothing tells whether it holds the older state. If it is interrupted, the volume holds neither, and the same call makes it whole.
  *
  * @param path A file with the stream. All of it is looked at before anything is written.
  * @returns How much was written. It is durable.
@@ -83,7 +83,7 @@ export async function importDiff(
   volume: Volume,
   { onProgress, files = realFiles }: TransferOptions = {},
 ): Promise<TransferProgress> {
-  using file = files.open(path);
+  using file = openImage(files, path);
   const read = (offset: number, length: number) => {
     const bytes = new Uint8Array(length);
     return bytes.subarray(0, readUpTo(file, bytes, offset));
@@ -92,6 +92,8 @@ export async function importDiff(
   const totalBytes = checked(path, size, volume, read);
   let [doneBytes, copiedBytes] = [0, 0];
   for (const { record, at } of decodeDiff(read)) {
+    // What a smaller disk has lost is no change of it, and would be there again once it grows.
+    if (record.kind === "size") await clearFrom(volume, record.size);
     if (record.kind !== "data" && record.kind !== "zero") continue;
     const { offset, length } = record;
     if (record.kind === "zero") await volume.trim(offset, length);
@@ -106,6 +108,11 @@ export async function importDiff(
   }
   await volume.flush();
   return { doneBytes, totalBytes, copiedBytes };
+}
+
+async function clearFrom(volume: Volume, size: number): Promise<void> {
+  const end = Math.ceil(size / volume.blockSize) * volume.blockSize;
+  if (end < volume.size) await volume.trim(end, volume.size - end);
 }
 
 /** Looks at all records. @returns Bytes of the disk that they change. */

@@ -50,10 +50,10 @@ Deno.test("diffStream, importDiff + a volume becomes the other one, and half a s
       await using volume = await Volume.open("v", options);
       await using other = await Volume.open("w", options);
       const path = `${folder}/diff`;
-      await createSnapshot(store, "v", "empty", { journal });
+      await createSnapshot(store, "v", "empty", { journal, wait: true });
       for (let round = 1; round <= 3; round++) {
         await change(dice, volume);
-        await createSnapshot(store, "v", `s${round}`, { journal });
+        await createSnapshot(store, "v", `s${round}`, { journal, wait: true });
         const from = round === 1 ? "v@empty" : `v@s${round - 1}`;
         const bytes = await bytesOf(diffStream(store, from, `v@s${round}`));
         const before = await contents(other);
@@ -80,7 +80,7 @@ Deno.test("importDiff + a larger disk, other blocks, no stream + is refused in o
     await Volume.create("v", { store, size: 1 << 20, blockSize: 512 });
     {
       await using volume = await Volume.open("v", { store, journal, journalSize });
-      await createSnapshot(store, "v", "a", { journal });
+      await createSnapshot(store, "v", "a", { journal, wait: true });
       await volume.write(new Uint8Array(512).fill(1), 512);
     }
     const path = `${folder}/diff`;
@@ -100,5 +100,37 @@ Deno.test("importDiff + a larger disk, other blocks, no stream + is refused in o
     Deno.writeFileSync(path, await bytesOf(diffStream(store, "v@a", "v")));
     await using volume = await Volume.open("v", { store, journal, journalSize });
     assertEquals((await importDiff(path, volume)).copiedBytes, 512);
+  });
+});
+
+Deno.test("importDiff + a disk that was smaller in between + has nothing of what it had lost", async () => {
+  await inFolder(async ({ folder, journal, journalSize }) => {
+    const store = new MemoryStore();
+    const options = { store, journal, journalSize };
+    for (const name of ["v", "w"]) await Volume.create(name, { store, size: 8 * BLOCK });
+    for (const name of ["v", "w"]) {
+      await using volume = await Volume.open(name, options);
+      await volume.write(new Uint8Array(8 * BLOCK).fill(1), 0);
+    }
+    await createSnapshot(store, "v", "a");
+    {
+      await using volume = await Volume.open("v", options);
+      await volume.trim(4 * BLOCK, 4 * BLOCK);
+    }
+    await resizeVolume(store, "v", 4 * BLOCK);
+    await createSnapshot(store, "v", "b");
+    await resizeVolume(store, "v", 8 * BLOCK);
+    await createSnapshot(store, "v", "c");
+    await using other = await Volume.open("w", options);
+    for (const [from, to] of [["a", "b"], ["b", "c"]]) {
+      Deno.writeFileSync(
+        `${folder}/diff`,
+        await bytesOf(diffStream(store, `v@${from}`, `v@${to}`)),
+      );
+      await importDiff(`${folder}/diff`, other);
+    }
+    const found = new Uint8Array(8 * BLOCK);
+    await other.read(found, 0);
+    assertEquals(found, new Uint8Array(8 * BLOCK).fill(1, 0, 4 * BLOCK));
   });
 });

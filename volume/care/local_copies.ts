@@ -45,8 +45,17 @@ export class CachedLines implements Disposable {
     });
   }
 
-  /** Opens a cache; undefined if there is none, or none of the volume's past. */
-  static open(files: Files, path: string, head: Head): CachedLines | undefined {
+  /**
+   * Opens a cache; undefined if there is none, or none of the volume's past.
+   *
+   * @param copy Of which copy of the volume it is to be.
+   */
+  static open(
+    files: Files,
+    path: string,
+    head: Head,
+    copy: string | undefined,
+  ): CachedLines | undefined {
     using stack = new DisposableStack();
     try {
       if (files.status(path) === undefined) return undefined;
@@ -55,7 +64,9 @@ export class CachedLines implements Disposable {
       if (readUpTo(file, bytes, 0) < CACHE_PAGE) return undefined;
       const header = decodeCacheHeader(bytes, head.volume);
       // A store that was brought back from a copy may give the numbers of chunks once more.
-      if (header.epoch > head.epoch || header.manifest > head.manifest) return undefined;
+      const isPast = header.copy === copy && header.epoch <= head.epoch &&
+        header.manifest <= head.manifest;
+      if (!isPast) return undefined;
       if (file.size() < cacheLinesAt(header.slots) + header.slots * header.line) return undefined;
       stack.move();
       return new CachedLines(file, header);
@@ -77,14 +88,27 @@ export class CachedLines implements Disposable {
     return bytes;
   }
 
-  /** A block of a chunk's data, by its place there. */
-  block(chunk: number, nth: number, blockSize: number): Uint8Array<ArrayBuffer> | undefined {
-    const { line } = this.#header;
+  /**
+   * A block of a chunk's data, by its place there.
+   *
+   * @param line Bytes of a line of data: those of a piece, in a volume that compresses.
+   */
+  block(
+    chunk: number,
+    nth: number,
+    blockSize: number,
+    line: number = this.#header.line,
+  ): Uint8Array<ArrayBuffer> | undefined {
     const at = nth * blockSize;
     return this.#line(dataLine(chunk, Math.floor(at / line)))?.subarray(
       at % line,
       at % line + blockSize,
     );
+  }
+
+  /** A piece of a compressed chunk, as it lies in the store. */
+  piece(chunk: number, nth: number, length: number): Uint8Array<ArrayBuffer> | undefined {
+    return this.#line(dataLine(chunk, nth))?.subarray(0, length);
   }
 
   #line(key: number): Uint8Array<ArrayBuffer> | undefined {

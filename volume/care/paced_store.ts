@@ -5,7 +5,7 @@
  */
 
 import type {
-  ByteRange,
+  GetTerms,
   ListedObject,
   Store,
   StoredObject,
@@ -42,7 +42,7 @@ export class PacedStore implements Store {
 
   async get(
     name: string,
-    terms?: StoreTerms & { range?: ByteRange },
+    terms?: GetTerms,
   ): Promise<StoredObject | undefined> {
     const found = await this.#store.get(name, terms);
     if (found !== undefined) await this.#pace.pay(found.bytes.length, terms?.signal);

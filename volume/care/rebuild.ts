@@ -37,8 +37,10 @@ export interface Rebuilt {
   readonly size: number;
   /** Bytes of a block. */
   readonly blockSize: number;
-  /** Bytes of the longest chunk. */
+  /** Bytes of the longest chunk, in its plain form. */
   readonly longest: number;
+  /** Bytes of the pieces in which chunks are compressed; 0 for none. */
+  readonly piece: number;
   /** The last batch that is in it. */
   readonly sequence: number;
   /** The greatest epoch that was seen. */
@@ -176,11 +178,20 @@ class Rebuild {
     this.#tellOfGaps(within, known, base, lost >= 0);
     const end = all.at(-1);
     let longest = 0;
-    for (const length of remains.chunks.values()) longest = Math.max(longest, length);
+    let piece = 0;
+    for (const { chunks } of this.#commits) {
+      for (const chunk of chunks) {
+        longest = Math.max(longest, chunk.length);
+        piece = Math.max(piece, chunk.piece);
+      }
+    }
+    // How large pieces are follows from how large chunks may be, so that is told by those that were read.
+    const lengths = piece === 0 ? remains.chunks.values() : [];
+    for (const length of lengths) longest = Math.max(longest, length);
     let epoch = Math.max(remains.head?.head.epoch ?? 0, this.#commits.at(-1)?.epoch ?? 0);
     for (const one of remains.manifests) epoch = Math.max(epoch, one.epoch);
     return {
-      ...{ base, isExactBase, maps, size, blockSize, longest, losses: this.#losses },
+      ...{ base, isExactBase, maps, size, blockSize, longest, piece, losses: this.#losses },
       sequence: Math.max(base?.sequence ?? 0, end?.last ?? 0),
       epoch,
     };

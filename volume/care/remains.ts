@@ -7,7 +7,7 @@
 import { type Store, type StoredObject, StoreError, type Version } from "../../store/store.ts";
 import { isUblkError } from "../../uapi/error.ts";
 import { catalogOf, readCatalog } from "../catalog.ts";
-import { damaged, notFound, readAnyHead, type VersionedHead } from "../committed.ts";
+import { damaged, notFound, readAnyHead, type VersionedHead } from "../state.ts";
 import type { Catalog } from "../format/catalog.ts";
 import {
   CHUNK_HEADER_BYTES,
@@ -144,6 +144,12 @@ async function volumeOfChunks(
   return undefined;
 }
 
+/** A chunk's table, and whether the object has as many bytes as that says. */
+export interface FoundTable extends ChunkTable {
+  /** It has. */
+  readonly isWhole: boolean;
+}
+
 /**
  * Reads the table of a chunk.
  *
@@ -154,17 +160,19 @@ export async function readTable(
   names: ObjectNames,
   volume: string,
   number: number,
-): Promise<ChunkTable | undefined> {
+): Promise<FoundTable | undefined> {
   const name = names.chunk(number);
   const range = (length: number) => ({ range: { offset: 0, length, mayEnd: true } });
-  let bytes = (await readable(() => store.get(name, range(TABLE_BYTES))))?.bytes;
-  if (bytes === undefined) return undefined;
+  const found = await readable(() => store.get(name, range(TABLE_BYTES)));
+  if (found === undefined) return undefined;
+  let bytes: Uint8Array<ArrayBuffer> | undefined = found.bytes;
   const front = bytes.subarray(0, CHUNK_HEADER_BYTES);
   const length = unlessFormat(() => tableBytesOf(front));
   if (length === undefined) return undefined;
   if (length > bytes.length) bytes = (await readable(() => store.get(name, range(length))))?.bytes;
   const whole = bytes?.subarray(0, length);
-  return whole && unlessFormat(() => decodeChunkTable(whole, volume, number));
+  const table = whole && unlessFormat(() => decodeChunkTable(whole, volume, number));
+  return table && { ...table, isWhole: found.size === table.length };
 }
 
 async function readable(

@@ -9,16 +9,18 @@
 import { formatSize } from "../../disk/size.ts";
 import type { Store } from "../../store/store.ts";
 import { UblkError } from "../../uapi/error.ts";
-import { areEqual } from "../committed.ts";
+import { areEqual } from "../state.ts";
+import { levelOf } from "../drain/merge.ts";
+import { leastChunkBytes } from "../format/compression.ts";
 import { encodeHead, type Head } from "../format/head.ts";
 import { encodeManifest, type Manifest, type RunEntry } from "../format/manifest.ts";
 import { chunkOf } from "../format/place.ts";
 import { NO_UUID } from "../format/record.ts";
-import { encodeRun, Extents } from "../format/run.ts";
+import { Extents } from "../format/run.ts";
 import type { BlockMap } from "../map/block_map.ts";
-import { ObjectNames } from "../names.ts";
+import { ObjectNames, SKIPPED_NUMBERS } from "../names.ts";
 import { ownerOfChunk, sharedAncestors } from "../owners.ts";
-import { keyOf } from "../seal/sealed_store.ts";
+import { encodeRunFor, keyOf } from "../opened_store.ts";
 import { unlocked } from "../seal/unlock.ts";
 import { MACHINE, type Seam } from "../seam.ts";
 import { type StoreLike, storeOf } from "../store_like.ts";
@@ -145,7 +147,7 @@ async function lossesOf(
     const owner = ownerOfChunk(names, ancestry, chunk);
     const table = await readTable(store, owner.names, owner.volume, chunk);
     const isOwn = owner.names.volume === names.volume;
-    if (table !== undefined && (!isOwn || chunks.get(chunk) === table.length)) continue;
+    if (table !== undefined && (!isOwn || table.isWhole)) continue;
     const blocks = ranges.reduce((sum, [, count]) => sum + count, 0);
     lostBytes += blocks * blockSize;
     const named = ranges.slice(0, NAMED_RANGES).map(([block, count]) =>
@@ -190,30 +192,32 @@ async function commit(
   const time = seam.now();
   const extents = new Extents();
   for (const { block, count, place } of entriesOf(maps.chunks)) extents.push(block, count, place);
-  let nextRun = Math.max(greatest.run + 1, base?.nextRun ?? 1);
+  // Objects that were deleted had greater numbers perhaps: somebody may be deleting them just now, and
+  // this machine's cache may have what was in them.
+  const skipped = rebuilt.isExactBase ? 0 : SKIPPED_NUMBERS;
+  let nextRun = Math.max(greatest.run + 1, base?.nextRun ?? 1) + skipped;
   const runs: RunEntry[] = [];
   if (extents.length > 0) {
-    const level = Math.ceil(Math.log(extents.length + 1) / Math.log(8));
     const put = await putFirstFree(store, nextRun, (at) => names.run(at), (at) => {
-      return encodeRun(volume, at, extents);
+      return encodeRunFor(store, volume, at, extents);
     });
-    runs.push({ ...put, entries: extents.length, level });
+    runs.push({ ...put, entries: extents.length, level: levelOf(extents.length) });
     nextRun = put.number + 1;
   }
   let manifest: Manifest = {
     ...base ?? {
-      chunkSize: Math.max(CHUNK_BYTES, rebuilt.longest),
+      ...shapeOf(rebuilt),
       ...{ position: 0, chain: 0, written: 0, created: time, ancestors: [], since: 0 },
     },
     ...{ volume, number: 0, epoch, size, blockSize, sequence, runs, nextRun },
-    nextChunk: Math.max(greatest.chunk + 1, base?.nextChunk ?? 1),
+    nextChunk: Math.max(greatest.chunk + 1, base?.nextChunk ?? 1) + skipped,
     written: Math.max(base?.written ?? 0, old?.written ?? 0),
     time: rebuilt.isExactBase ? base!.time : old?.time ?? base?.time ?? time,
   };
   // Written bytes of a journal that goes on are counted by it.
   const goesOn = rebuilt.isExactBase && old!.journal !== NO_UUID;
   if (goesOn) manifest = { ...manifest, written: base!.written };
-  const from = 1 + Math.max(
+  const from = 1 + skipped + Math.max(
     ...[greatest.manifest, old?.manifest ?? 0, catalog?.floor ?? 0, catalog?.least ?? 0],
     ...catalog?.entries.map((entry) => entry.manifest) ?? [],
   );
@@ -241,6 +245,12 @@ async function commit(
     reason: "somebody has changed the volume meanwhile",
     hint: "nothing was repaired; check it again",
   });
+}
+
+/** The shape of a volume of which no manifest tells it: such that its chunks can be read. */
+function shapeOf({ longest, piece }: Rebuilt): Pick<Manifest, "chunkSize" | "compression"> {
+  if (piece === 0) return { chunkSize: Math.max(CHUNK_BYTES, longest) };
+  return { chunkSize: leastChunkBytes(piece, longest), compression: "zstd" };
 }
 
 function* entriesOf(map: BlockMap): Generator<{ block: number; count: number; place: number }> {

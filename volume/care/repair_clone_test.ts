@@ -5,7 +5,7 @@ import { UblkError } from "../../uapi/error.ts";
 import { changeCatalog } from "../catalog.ts";
 import { checkVolume } from "../check.ts";
 import { cloneVolume } from "../clone.ts";
-import { stateOf } from "../committed.ts";
+import { stateOf } from "../state.ts";
 import { encodeHead } from "../format/head.ts";
 import { ObjectNames } from "../names.ts";
 import { isOwnRun } from "../owners.ts";

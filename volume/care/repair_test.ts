@@ -6,7 +6,7 @@ import { Dice } from "../../uapi/dice.ts";
 import { UblkError } from "../../uapi/error.ts";
 import { changeCatalog } from "../catalog.ts";
 import { checkVolume } from "../check.ts";
-import { readHead, readManifest } from "../committed.ts";
+import { readHead, readManifest } from "../state.ts";
 import { Fields, sealRecord } from "../format/record.ts";
 import { removeVolume } from "../list.ts";
 import { ObjectNames } from "../names.ts";
@@ -202,7 +202,8 @@ Deno.test("repairVolume + a manifest that never counted is not taken for the las
     await lost;
     store.left = Infinity;
     {
-      await using volume = await Volume.open(NAME, { ...at, store, withoutJournal: true });
+      const journal = `${at.journal}/other`;
+      await using volume = await Volume.open(NAME, { ...at, store, journal, withoutJournal: true });
       await write(volume, 2, 3);
     }
     const expected = await contentsOf(store);
@@ -390,3 +391,29 @@ async function sequenceOf(store: FragileStore): Promise<number> {
   }
   return last;
 }
+
+Deno.test("repairVolume + numbers of objects that were collected + are not given again", async () => {
+  await inFolder(async ({ journal, journalSize }) => {
+    await using store = new FragileStore();
+    const size = BLOCKS * BLOCK;
+    await Volume.create(NAME, { store, size, blockSize: BLOCK });
+    {
+      await using volume = await Volume.open(NAME, { store, journal, journalSize });
+      for (const block of [0, 1]) {
+        await volume.write(new Uint8Array(BLOCK).fill(1 + block), block * BLOCK);
+        await volume.sync();
+      }
+      await volume.trim(BLOCK, BLOCK);
+    }
+    await collectVolume(store, NAME);
+    const { manifest } = await headOf(store);
+    for (const name of await store.names(NAMES.manifests)) await store.delete(name);
+    await store.delete(NAMES.head);
+    await repairVolume(store, NAME, { size });
+    const { manifest: now } = await headOf(store);
+    // A cache may still have what was under these names, and a collection may be deleting it.
+    assert(now.nextChunk >= manifest.nextChunk, `${now.nextChunk} and ${manifest.nextChunk}`);
+    assert(now.nextRun > manifest.nextRun, `${now.nextRun} and ${manifest.nextRun}`);
+    assert(now.number > manifest.number, `${now.number} and ${manifest.number}`);
+  });
+});

@@ -6,7 +6,7 @@
 
 import { type Store, StoreError } from "../../store/store.ts";
 import { isUblkError } from "../../uapi/error.ts";
-import { readRun } from "../committed.ts";
+import { readRun } from "../state.ts";
 import type { Manifest } from "../format/manifest.ts";
 import { chunkOf, HOLE } from "../format/place.ts";
 import type { Extents } from "../format/run.ts";

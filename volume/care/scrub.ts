@@ -4,8 +4,8 @@
  *
  * An object is put back with the bytes that it had: its table, which has a sum, says the sum of each
  * block. So nobody needs to be asked, neither a server of the volume nor a reader: for them the damage
- * has just gone. Of an encrypted volume that holds for the bytes as they lie there, sealed: data from
- * the journal is sealed as it was.
+ * has just gone. That holds for the bytes as they lie there: data from the journal is compressed and
+ * sealed as it was, a piece as a whole. Where zstd makes other bytes of it now, it is not mended.
  *
  * @module
  */
@@ -14,17 +14,20 @@ import type { Files } from "../../files/port.ts";
 import { realFiles } from "../../files/real.ts";
 import { type Store, type StoredObject, StoreError } from "../../store/store.ts";
 import { loadMaps } from "../attach.ts";
+import { catalogOf } from "../catalog.ts";
 import { type CheckReport, checkVolume } from "../check.ts";
 import { checkFrames } from "../check_chunk.ts";
-import { areEqual, stateOf } from "../committed.ts";
+import { areEqual, stateOf } from "../state.ts";
 import { CHUNK_HEADER_BYTES, tableBytesOf } from "../format/chunk.ts";
 import { chunkOf } from "../format/place.ts";
 import { FormatError } from "../format/record.ts";
 import { sumOf } from "../format/sum.ts";
 import { BlockMap } from "../map/block_map.ts";
 import { numberOf, ObjectNames } from "../names.ts";
-import { blockAsItLay, decodeAnyTable, type OpenedTable } from "../seal/chunks.ts";
-import { innerOf, keyOf } from "../seal/sealed_store.ts";
+import { isPieceSound, pieceAsItLay, pieceLength, storedBytes } from "../pack/chunks.ts";
+import { decodeAnyTable, type OpenedTable } from "../pack/any_table.ts";
+import { blockAsItLay } from "../seal/chunks.ts";
+import { innerOf, keyOf } from "../opened_store.ts";
 import type { VolumeKey } from "../seal/volume_key.ts";
 import { MACHINE, type Seam } from "../seam.ts";
 import { type StoreLike, storeOf } from "../store_like.ts";
@@ -121,6 +124,8 @@ interface Patient {
   readonly bytes: Uint8Array<ArrayBuffer>;
   /** The blocks of data that are not right yet: the place in the chunk by the block of the disk. */
   readonly lacks: Map<number, number>;
+  /** The data of pieces of a compressed chunk, as far as it has been found. */
+  readonly pieces: Map<number, Uint8Array<ArrayBuffer>>;
 }
 
 interface MendingParts {
@@ -146,7 +151,8 @@ class Mending {
     if (cacheDir === undefined) return [];
     const { volume: name } = names;
     const { head, manifest } = await stateOf(store, names);
-    using cache = CachedLines.open(files, `${cacheDir}/${name}/cache`, head);
+    const { copy } = await catalogOf(store, names, head.volume);
+    using cache = CachedLines.open(files, `${cacheDir}/${name}/cache`, head, copy);
     const { chunks: map } = await loadMaps({ store, names, manifest });
     const mended: string[] = [];
     for (let at = 0; at < chunks.length; at += AT_ONCE) {
@@ -193,21 +199,25 @@ class Mending {
       // A cache is not asked what is in a chunk without a second witness.
       if (table === undefined || !agrees(table, object, map)) return undefined;
     }
-    const { dataAt, blockSize, sums } = table;
     const bytes = new Uint8Array(table.length);
-    bytes.set(head.subarray(0, dataAt));
+    bytes.set(head.subarray(0, table.dataAt));
+    const damaged = new Set<number>();
+    for (const { nth, at, length } of unitsOf(table)) {
+      const right = [
+        found?.bytes.subarray(at, at + length),
+        table.pieces === undefined
+          ? cache?.block(chunk, nth, length, table.piece || undefined)
+          : cache?.piece(chunk, nth, length),
+      ].find((data) => data?.length === length && isSound(table, nth, data));
+      if (right === undefined) damaged.add(nth);
+      else bytes.set(right, at);
+    }
     const lacks = new Map<number, number>();
     for (const [nth, block] of blocksOf(table)) {
-      const at = dataAt + nth * blockSize;
-      const target = bytes.subarray(at, at + blockSize);
-      const right = [
-        found?.bytes.subarray(at, at + blockSize),
-        cache?.block(chunk, nth, blockSize),
-      ].find((data) => data?.length === blockSize && sumOf(data) === sums[nth]);
-      if (right === undefined) lacks.set(block, nth);
-      else target.set(right);
+      if (damaged.has(unitOf(table, nth))) lacks.set(block, nth);
     }
-    return { object, found, table, bytes, lacks };
+    const pieces = new Map<number, Uint8Array<ArrayBuffer>>();
+    return { object, found, table, bytes, lacks, pieces };
   }
 
   /** Puts a chunk back. @returns Whether the store has it now. */
@@ -264,15 +274,63 @@ function* blocksOf({ frames }: OpenedTable): Generator<readonly [nth: number, bl
   }
 }
 
+/** The data of a chunk by what is sound as a whole: blocks, or pieces of a compressed chunk. */
+function* unitsOf({ dataAt, blockSize, sums, pieces }: OpenedTable) {
+  const count = pieces === undefined ? sums.length : pieces.sums.length;
+  for (let nth = 0; nth < count; nth++) {
+    yield pieces === undefined
+      ? { nth, at: dataAt + nth * blockSize, length: blockSize }
+      : { nth, at: dataAt + pieces.offsets[nth], length: storedBytes(pieces, nth) };
+  }
+}
+
+/** The unit that a block is in, by its place. */
+function unitOf({ blockSize, pieces }: OpenedTable, nth: number): number {
+  return pieces === undefined ? nth : Math.floor(nth * blockSize / pieces.size);
+}
+
+function isSound(
+  { sums, pieces }: OpenedTable,
+  nth: number,
+  lay: Uint8Array<ArrayBuffer>,
+): boolean {
+  return pieces === undefined ? sumOf(lay) === sums[nth] : isPieceSound(pieces, nth, lay);
+}
+
 /** Gives chunks a block from a journal, if it is what they lack. */
 function fillFrom({ sequence, block, data }: BatchBlock, patients: readonly Patient[]): void {
-  for (const { table, bytes, lacks } of patients) {
+  for (const patient of patients) {
+    const { table, lacks } = patient;
     const nth = lacks.get(block);
-    const { dataAt, blockSize, sums, last, seals } = table;
-    if (nth === undefined || sequence > last || data.length !== blockSize) continue;
-    const lay = seals === undefined ? data : blockAsItLay(seals, nth, data);
-    if (lay === undefined || sumOf(lay) !== sums[nth]) continue;
-    bytes.set(lay, dataAt + nth * blockSize);
-    lacks.delete(block);
+    if (nth === undefined || sequence > table.last || data.length !== table.blockSize) continue;
+    if (fillUnit(patient, nth, data)) lacks.delete(block);
   }
+}
+
+/** @returns Whether the block at a place is not lacking any more. */
+function fillUnit(
+  { table, bytes, lacks, pieces: found }: Patient,
+  nth: number,
+  data: Uint8Array<ArrayBuffer>,
+): boolean {
+  const { dataAt, blockSize, sums, seals, pieces } = table;
+  if (pieces === undefined) {
+    const lay = seals === undefined ? data : blockAsItLay(seals, nth, data);
+    if (lay === undefined || sumOf(lay) !== sums[nth]) return false;
+    bytes.set(lay, dataAt + nth * blockSize);
+    return true;
+  }
+  if (sumOf(data) !== sums[nth]) return false;
+  const unit = unitOf(table, nth);
+  const piece = found.get(unit) ?? new Uint8Array(pieceLength(pieces, unit));
+  found.set(unit, piece);
+  piece.set(data, nth * blockSize - unit * pieces.size);
+  // The last of its blocks: a piece is made as a whole, or not at all.
+  for (const other of lacks.values()) {
+    if (other !== nth && unitOf(table, other) === unit) return true;
+  }
+  const lay = pieceAsItLay(pieces, unit, piece);
+  if (lay === undefined) return false;
+  bytes.set(lay, dataAt + pieces.offsets[unit]);
+  return true;
 }

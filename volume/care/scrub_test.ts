@@ -7,8 +7,10 @@
 import { assert, assertEquals } from "@std/assert";
 import { MemoryStore } from "../../store/memory.ts";
 import { inFolder, type VolumeFolders } from "../../tests/volumes/folders.ts";
-import { readHead } from "../committed.ts";
+import { readHead } from "../state.ts";
 import { CACHE_PAGE, decodeCacheHeader, encodeCacheHeader } from "../format/cache.ts";
+import { isPackedChunk } from "../format/chunk.ts";
+import type { Compression } from "../format/compression.ts";
 import { ObjectNames } from "../names.ts";
 import { openCipher } from "../seal/gcm.ts";
 import { unlocked } from "../seal/unlock.ts";
@@ -36,9 +38,10 @@ const KEY = new Uint8Array(32).fill(1);
 async function made(
   { folder, journal, journalSize }: VolumeFolders,
   key?: Uint8Array<ArrayBuffer>,
+  compress: Compression = "none",
 ): Promise<MemoryStore> {
   const store = new MemoryStore();
-  await Volume.create("v", { store, size: BLOCKS * BLOCK, chunkSize: "64K", key });
+  await Volume.create("v", { store, size: BLOCKS * BLOCK, chunkSize: "64K", key, compress });
   const options = { store, journal, journalSize, key, cache: "8M", cacheDir: `${folder}/caches` };
   await using volume = await Volume.open("v", options);
   for (let block = 0; block < BLOCKS; block++) await volume.write(contents(block), block * BLOCK);
@@ -166,4 +169,28 @@ Deno.test("scrubVolume + a cache that is damaged too, or of another future + men
     Deno.writeFileSync(path, bytes);
     assertEquals((await scrubVolume(store, "v", options)).mended.length, 3);
   });
+});
+
+Deno.test("scrubVolume + a compressed volume is mended from cache and journal, to the last bit", async () => {
+  for (const key of [undefined, KEY]) {
+    await inFolder(async (at) => {
+      const store = await made(at, key, "zstd");
+      const opened = await unlocked(store, "v", key);
+      const before = await Promise.all((await chunksOf(store)).map((name) => store.get(name)));
+      assert(before.some((found) => isPackedChunk(found!.bytes)));
+      const isMended = async () => {
+        const after = await Promise.all((await chunksOf(store)).map((name) => store.get(name)));
+        assertEquals(after.map((found) => found!.bytes), before.map((found) => found!.bytes));
+      };
+      const [first, second, third] = await damageSome(store);
+      // From the journal, whole pieces; a table is not there.
+      const { mended, findings } = await scrubVolume(opened, "v", { journal: at.journal });
+      assertEquals(mended, [first]);
+      assertEquals(new Set(findings.map(({ object }) => object)), new Set([second, third]));
+      const cacheDir = `${at.folder}/caches`;
+      const rest = await scrubVolume(opened, "v", { journal: `${at.folder}/nowhere`, cacheDir });
+      assertEquals([rest.mended, rest.findings], [[second, third], []]);
+      await isMended();
+    });
+  }
 });

@@ -5,15 +5,16 @@
  * @module
  */
 
-import type { Store } from "../../store/store.ts";
-import { areEqual, type Committed, type ManifestChange, readRun } from "../committed.ts";
+import type { Committed, ManifestChange } from "../committed.ts";
+import { areEqual, readRun } from "../state.ts";
 import { AT, type VolumeCounters } from "../counters.ts";
 import { addFrames, type ChunkWriter } from "../format/chunk.ts";
+import { pieceBytes } from "../format/compression.ts";
 import type { RunEntry } from "../format/manifest.ts";
-import { encodeRun, Extents } from "../format/run.ts";
-import { keyOf } from "../seal/sealed_store.ts";
+import { Extents } from "../format/run.ts";
+import { encodeRunFor, innerOf, keyOf, storedForm } from "../opened_store.ts";
 import type { Collection } from "./collect.ts";
-import { mergeRuns, runsToMerge } from "./merge.ts";
+import { levelOf, mergeRuns, runsToMerge } from "./merge.ts";
 import { makeChunk, planChunks, type PlannedChunk } from "./pack.ts";
 import { putsAtATime } from "./policy.ts";
 import { sideBySide } from "./side_by_side.ts";
@@ -41,12 +42,19 @@ interface Attempt {
 export class ChunkAdder {
   readonly #committed: Committed;
   readonly #counters: VolumeCounters;
+  readonly #turn: (() => Promise<void>) | undefined;
   #attempt: Attempt | undefined = undefined;
 
-  /** Adds to a volume that is held. */
-  constructor(committed: Committed, counters: VolumeCounters) {
+  /**
+   * Adds to a volume that is held.
+   *
+   * @param turn Gives others of this thread a turn, before each chunk: a store in a folder keeps it until
+   *   that is on the disk.
+   */
+  constructor(committed: Committed, counters: VolumeCounters, turn?: () => Promise<void>) {
     this.#committed = committed;
     this.#counters = counters;
+    this.#turn = turn;
   }
 
   /** Puts data into chunks, and their entries into the map. */
@@ -57,13 +65,14 @@ export class ChunkAdder {
   ): Promise<Added> {
     const committed = this.#committed;
     const { blockSize, chunkSize, volume, runs, nextRun } = committed.manifest;
+    const piece = pieceBytes(committed.manifest);
     const isSealed = keyOf(committed.store) !== undefined;
     const planned = planChunks(collection, blockSize, chunkSize, isSealed);
     const extents = new Extents();
     const attempt = this.#attemptAt(first, last, planned.length);
     await sideBySide(planned, putsAtATime(chunkSize), async (plan, part) => {
       const origin = {
-        ...{ volume, epoch: committed.epoch, first, last, blockSize, part },
+        ...{ volume, epoch: committed.epoch, first, last, blockSize, part, piece },
         parts: planned.length,
       };
       await this.#putChunk(plan, origin, attempt, collection);
@@ -104,23 +113,30 @@ export class ChunkAdder {
     const { numbers, there } = attempt;
     const { part } = origin;
     while (!there[part]) {
+      await this.#turn?.();
       const number = numbers[part] ??= attempt.next++;
       const isSealed = keyOf(store) !== undefined;
-      const writer: ChunkWriter = makeChunk(plan, { ...origin, number }, collection, isSealed);
-      there[part] = await this.#put(store, names.chunk(number), writer.bytes);
-      if (there[part]) this.#counters.add(AT.chunkWrittenBytes, writer.bytes.length);
-      else numbers[part] = undefined;
+      const { bytes }: ChunkWriter = makeChunk(plan, { ...origin, number }, collection, isSealed);
+      const stored = await this.#put(names.chunk(number), bytes);
+      there[part] = stored !== undefined;
+      if (stored === undefined) numbers[part] = undefined;
+      else {
+        this.#counters.add(AT.chunkWrittenBytes, stored);
+        this.#counters.add(AT.chunkPlainBytes, bytes.length);
+      }
     }
   }
 
-  /** @returns Whether the object is there now; false if another one has the name. */
-  async #put(store: Store, name: string, bytes: Uint8Array<ArrayBuffer>): Promise<boolean> {
-    if (await store.putIfAbsent(name, bytes) === undefined) {
+  /** @returns Bytes of the object, which is there now; undefined if another one has the name. */
+  async #put(name: string, bytes: Uint8Array<ArrayBuffer>): Promise<number | undefined> {
+    const { store } = this.#committed;
+    const stored = storedForm(store, name, bytes);
+    if (await innerOf(store).putIfAbsent(name, stored) === undefined) {
       // A fenced writer took the number, or our own attempt had succeeded.
       const found = await store.get(name);
-      if (found === undefined || !areEqual(found.bytes, bytes)) return false;
+      if (found === undefined || !areEqual(found.bytes, bytes)) return undefined;
     }
-    return true;
+    return stored.length;
   }
 
   /** Adds a run to the map, or merges it with those before. */
@@ -128,12 +144,11 @@ export class ChunkAdder {
     const committed = this.#committed;
     let runs = committed.manifest.runs;
     let { nextRun } = committed.manifest;
-    let level = 0;
     let merged = extents;
     // A run that would be merged at once is not written by itself first.
     for (;;) {
-      const count = runsToMerge([...runs.map((run) => run.level), level]) - 1;
-      if (count < 0) break;
+      const count = runsToMerge(runs.map((run) => run.entries), merged.length);
+      if (count === 0) break;
       const first = runs.length - count;
       const older = [];
       for (let nth = first; nth < runs.length; nth++) {
@@ -143,14 +158,17 @@ export class ChunkAdder {
       }
       merged = mergeRuns([...older, merged], first === 0);
       runs = runs.slice(0, first);
-      level++;
     }
     if (merged.length === 0) return { runs, nextRun };
     for (;; nextRun++) {
-      const { bytes, sum } = encodeRun(committed.manifest.volume, nextRun, merged);
-      if (!await this.#put(committed.store, committed.names.run(nextRun), bytes)) continue;
-      this.#counters.add(AT.mapWrittenBytes, bytes.length);
-      const entry = { number: nextRun, entries: merged.length, level, bytes: bytes.length, sum };
+      const { store, manifest } = committed;
+      const { bytes, sum } = encodeRunFor(store, manifest.volume, nextRun, merged);
+      const stored = await this.#put(committed.names.run(nextRun), bytes);
+      if (stored === undefined) continue;
+      this.#counters.add(AT.mapWrittenBytes, stored);
+      const entries = merged.length;
+      const level = levelOf(entries);
+      const entry = { number: nextRun, entries, level, bytes: bytes.length, sum };
       return { runs: [...runs, entry], nextRun: nextRun + 1 };
     }
   }

@@ -38,6 +38,8 @@ const RESIZED = 8;
 const LOOKS = 9;
 /** Commits that no read of the engine is older than. */
 const QUIET = 10;
+/** 1 once the engine's writes to the journal have failed for good. */
+const JOURNAL_FAILED = 11;
 const WORDS = 16;
 
 // Numbers of the second part.
@@ -151,6 +153,10 @@ export class EngineSide implements Drain {
     this.#board.wakeDrain();
   }
 
+  journalFailed(): void {
+    Atomics.store(this.#board.words, JOURNAL_FAILED, 1);
+  }
+
   hurry(): void {
     if ((Atomics.load(this.#board.words, ORDERS) & ORDER_HURRY) !== 0) return;
     this.#board.order(ORDER_HURRY);
@@ -189,19 +195,42 @@ export class EngineSide implements Drain {
    * @returns Whether it has in time.
    */
   resize(size: number, ms: number): boolean {
-    const { words, numbers } = this.#board;
+    const { words } = this.#board;
     const end = performance.now() + ms;
+    this.#orderSize(size);
+    for (;;) {
+      const before = Atomics.load(words, RESIZED);
+      const isStored = this.#isStored(size, end);
+      if (isStored !== undefined) return isStored;
+      Atomics.wait(words, RESIZED, before, end - performance.now());
+    }
+  }
+
+  /** The same, while this thread goes on. One at a time. */
+  async resizeLater(size: number, ms: number): Promise<boolean> {
+    const { words } = this.#board;
+    const end = performance.now() + ms;
+    this.#orderSize(size);
+    for (;;) {
+      const before = Atomics.load(words, RESIZED);
+      const isStored = this.#isStored(size, end);
+      if (isStored !== undefined) return isStored;
+      await Atomics.waitAsync(words, RESIZED, before, end - performance.now()).value;
+    }
+  }
+
+  #orderSize(size: number): void {
+    const { numbers } = this.#board;
     numbers[SIZE] = size;
     // An earlier size may be the same one.
     numbers[STORED_SIZE] = -1;
     this.#board.order(ORDER_RESIZE);
-    for (;;) {
-      const before = Atomics.load(words, RESIZED);
-      if (numbers[STORED_SIZE] === size) return true;
-      const leftMs = end - performance.now();
-      if (this.hasFailed || leftMs <= 0) return false;
-      Atomics.wait(words, RESIZED, before, leftMs);
-    }
+  }
+
+  /** Whether a size is durable; undefined as long as that is open. */
+  #isStored(size: number, end: number): boolean | undefined {
+    if (this.#board.numbers[STORED_SIZE] === size) return true;
+    return this.hasFailed || performance.now() >= end ? false : undefined;
   }
 
   report(): string | undefined {
@@ -242,8 +271,16 @@ export class DrainSide {
         sequence: numbers[SEQUENCE],
         written: numbers[WRITTEN],
       };
-      if ((before & 1) === 0 && Atomics.load(words, PUBLISHING) === before) return published;
+      // Adds nothing, but a write holds back what was read before it. A load would not: on ARM the plain
+      // reads could come after it, and the numbers of two publications pass for one.
+      const after = Atomics.add(words, PUBLISHING, 0);
+      if ((before & 1) === 0 && after === before) return published;
     }
+  }
+
+  /** Whether the engine's writes to the journal have failed for good. */
+  get hasJournalFailed(): boolean {
+    return Atomics.load(this.#board.words, JOURNAL_FAILED) === 1;
   }
 
   /** Orders that have not been carried out. */
@@ -300,13 +337,21 @@ export class DrainSide {
     return Atomics.load(this.#board.words, QUIET);
   }
 
-  /** Tells the engine that nothing will be drained any more, and why. */
+  /** Tells the engine that nothing will be drained any more, and why. What comes after the first is dropped. */
   fail(line: string): void {
     const { words } = this.#board;
+    if (Atomics.load(words, FAILED) !== 0) return;
+    // At once: the engine answers FLUSHes until it knows, and perhaps a sync of the journal has failed.
+    this.ended();
     // This line is not to be dropped: nobody else says it.
     const before = Atomics.load(words, REPORT);
     if (before !== 0) Atomics.wait(words, REPORT, before, REPORT_MS);
     this.report(line);
+  }
+
+  /** Tells the engine that nothing will be drained any more. Somebody else has said why. */
+  ended(): void {
+    const { words } = this.#board;
     Atomics.store(words, FAILED, 1);
     // Nobody waits for a size in vain.
     Atomics.add(words, RESIZED, 1);

@@ -3,7 +3,7 @@
  * runs beside the engine, in a Worker of its own, and never makes it wait.
  *
  * A commit contains all batches up to one point and none behind it, so what the store has is a
- * prefix of what was written.
+ * prefix of what was written. One ends at each snapshot that was taken (`marks/marks.ts`).
  *
  * @module
  */
@@ -14,6 +14,7 @@ import type { Moves } from "../space/moves.ts";
 import type { Extents } from "../format/run.ts";
 import type { Commit } from "../engine.ts";
 import type { JournalEnd } from "../journal/end.ts";
+import type { JournalMoment, Marks } from "../marks/marks.ts";
 import { ChunkAdder } from "./add.ts";
 import { Collection } from "./collect.ts";
 import { AT, VolumeCounters } from "../counters.ts";
@@ -21,6 +22,9 @@ import type { JournalSource } from "./source.ts";
 
 /** Most pieces of a commit: the engine takes them over one by one. */
 export const MAX_PIECES_OF_COMMIT = 1 << 16;
+
+/** Collected data after which others have a turn: some milliseconds. */
+const TURN_BYTES = 4 << 20;
 
 /** A commit, for the engine. */
 export interface MadeCommit {
@@ -51,9 +55,24 @@ export interface DrainerParts {
   readonly counters?: VolumeCounters;
   /** Bytes of data that have been acknowledged in all, by now. */
   readonly written: () => number;
+  /** Snapshots that were taken. */
+  readonly marks: Pick<Marks, "cut" | "enter">;
+  /**
+   * Gives others of this thread a turn: whoever asks for a snapshot does not wait for a whole commit.
+   *
+   * @default They have none
+   */
+  readonly turn?: () => Promise<void>;
 }
 
-/** Makes commits. */
+/**
+ * Makes commits.
+ *
+ * A commit that was decided and whose head could not be put may count by now, or later, and the engine
+ * does not know of it. Whoever calls brings it to its end ({@linkcode finish}) and hands it over before
+ * anything else is committed: a state beyond it would pass for one that the engine has reached, and what
+ * the engine still reads would be deleted as garbage.
+ */
 export class Drainer {
   readonly #parts: DrainerParts;
   readonly #counters: VolumeCounters;
@@ -66,13 +85,41 @@ export class Drainer {
    */
   #failedAt = Infinity;
   /** What was acknowledged before a moment is before a position, which no commit has reached yet. */
-  #asOf: { readonly position: number; readonly time: number } | undefined = undefined;
+  #asOf: JournalMoment | undefined = undefined;
 
   /** Takes over the parts. */
   constructor(parts: DrainerParts) {
     this.#parts = parts;
     this.#counters = parts.counters ?? new VolumeCounters();
-    this.#adder = new ChunkAdder(parts.committed, this.#counters);
+    this.#adder = new ChunkAdder(parts.committed, this.#counters, parts.turn);
+  }
+
+  /** Whether a commit was decided, and is to be brought to its end and handed over. */
+  get owesCommit(): boolean {
+    return this.#decided !== undefined;
+  }
+
+  /**
+   * Makes the commit count that was decided.
+   *
+   * If it fails, it may be called again.
+   *
+   * @returns Undefined if there was none.
+   */
+  async finish(): Promise<MadeCommit | undefined> {
+    await this.#parts.committed.settle();
+    return this.#decided && this.#made(this.#decided);
+  }
+
+  /**
+   * Gives the disk another size in bytes. No commit may be owed.
+   *
+   * If it fails, it may be called again.
+   */
+  async resize(size: number): Promise<void> {
+    assert(!this.owesCommit, "the engine has all commits before a size");
+    await this.enter();
+    await this.#parts.committed.commit({ size });
   }
 
   /**
@@ -83,25 +130,45 @@ export class Drainer {
    *
    * @param time A moment, in milliseconds since 1970: what was acknowledged before is before the
    *   position.
-   * @returns Undefined if there was nothing to commit.
+   * @returns Undefined if there was nothing to commit: the store has all before the position.
    */
   async commit(until: number, time: number): Promise<MadeCommit | undefined> {
-    const { committed, source } = this.#parts;
-    await committed.settle();
-    if (this.#decided !== undefined) return this.#made(this.#decided);
+    const made = await this.#commit(until, time);
+    // If that fails, it comes first the next time.
+    await this.enter().catch(() => {});
+    return made;
+  }
+
+  /** Makes the entries of snapshots whose state the store has. Nothing is committed before. */
+  async enter(): Promise<void> {
+    await this.#parts.committed.settle();
+    await this.#parts.marks.enter();
+  }
+
+  async #commit(wanted: number, time: number): Promise<MadeCommit | undefined> {
+    const { committed, source, marks } = this.#parts;
+    const decided = await this.finish();
+    if (decided !== undefined) return decided;
+    await this.enter();
+    const cut = marks.cut({ position: wanted, time });
+    const until = cut.position;
     const before = source.end;
     assert(before.sequence === committed.manifest.sequence, "the drain goes on where it was");
     source.refresh();
     // Under a steady load no commit reaches the end: the moment stays until one has reached its
     // position.
-    this.#asOf ??= { position: until, time };
+    this.#asOf ??= cut;
     try {
-      const collection = this.#collect(Math.min(until, this.#failedAt));
+      const collection = await this.#collect(Math.min(until, this.#failedAt));
       if (collection.batches === 0) {
+        // Otherwise whoever calls would take it for committed, and leave the volume in order without it.
+        assert(source.end.position >= until, "the journal has what was published");
         this.#asOf = undefined;
         return undefined;
       }
-      const made = await this.#store(collection, before.sequence + 1);
+      const hasAll = source.end.position >= until;
+      const asOf = hasAll ? cut : this.#asOf!;
+      const made = await this.#store(collection, before.sequence + 1, asOf);
       this.#failedAt = Infinity;
       return made;
     } catch (error) {
@@ -115,11 +182,16 @@ export class Drainer {
     }
   }
 
-  #collect(until: number): Collection {
-    const { committed, source, data } = this.#parts;
+  async #collect(until: number): Promise<Collection> {
+    const { committed, source, data, turn } = this.#parts;
     const { size, blockSize } = committed.manifest;
     const collection = new Collection(data, size / blockSize, blockSize);
+    let turnAt = TURN_BYTES;
     while (collection.pieces < MAX_PIECES_OF_COMMIT) {
+      if (collection.blocks * blockSize >= turnAt) {
+        turnAt += TURN_BYTES;
+        await turn?.();
+      }
       const before = source.end;
       const batch = source.next(until);
       if (batch === undefined) break;
@@ -132,11 +204,14 @@ export class Drainer {
     return collection;
   }
 
-  async #store(collection: Collection, first: number): Promise<MadeCommit> {
+  async #store(
+    collection: Collection,
+    first: number,
+    asOf: JournalMoment,
+  ): Promise<MadeCommit> {
     const { committed, source } = this.#parts;
     const { manifest } = committed;
     const { end } = source;
-    const asOf = this.#asOf!;
     const hasReached = end.position >= asOf.position;
     const { extents, ...added } = await this.#adder.add(collection, first, end.sequence);
     const made = { extents, end };
@@ -161,8 +236,9 @@ export class Drainer {
    * returned.
    */
   async move(moves: Moves): Promise<MadeCommit> {
-    await this.#parts.committed.settle();
-    if (this.#decided !== undefined) return this.#made(this.#decided);
+    const decided = await this.finish();
+    if (decided !== undefined) return decided;
+    await this.enter();
     const { sequence, blockSize } = this.#parts.committed.manifest;
     const bytes = moves.blocks * blockSize;
     // It is as new as the last commit, and no older one may win over it: see docs/volume-format.md.

@@ -1,7 +1,12 @@
 /**
- * Keeps the runs of a block map few. Each commit adds one; as soon as eight of one level stand
- * together at the end, they become one of the next level. So an entry is written again once per
- * level, however large the volume is: the whole map is never written at once.
+ * Keeps the runs of a block map few. Each commit adds one. A run has a level: how often its number of
+ * entries can be divided by eight. As soon as eight of one level stand together at the end, they become
+ * one; a new run takes those of lower levels behind the others along. So levels fall from run to run,
+ * and there are at most seven of each.
+ *
+ * What is merged is written again, all of it by one commit: now and then that is the whole map. But by
+ * then as many entries have been added as seven eighths of the oldest run that is merged. So a large map
+ * is never written again for a small change, and by and by an entry is written again once per level.
  *
  * @module
  */
@@ -10,15 +15,27 @@ import { HOLE } from "../format/place.ts";
 import { Extents } from "../format/run.ts";
 
 /** How many runs of one level become one. */
-export const RUNS_PER_LEVEL = 8;
+const RUNS_PER_LEVEL = 8;
 
-/** How many runs at the end are to be merged; 0 for none. */
-export function runsToMerge(levels: readonly number[]): number {
-  const last = levels.at(-1);
-  if (last === undefined) return 0;
-  let count = 0;
-  while (count < levels.length && levels[levels.length - 1 - count] === last) count++;
-  return count >= RUNS_PER_LEVEL ? count : 0;
+/** The level of a run with so many entries. */
+export function levelOf(entries: number): number {
+  let level = 0;
+  for (let left = entries; left >= RUNS_PER_LEVEL; left /= RUNS_PER_LEVEL) level++;
+  return level;
+}
+
+/**
+ * How many runs at the end are to be merged with a new one; 0 for none.
+ *
+ * @param runs Numbers of their entries, the oldest first.
+ */
+export function runsToMerge(runs: readonly number[], added: number): number {
+  const level = levelOf(added);
+  let lower = runs.length;
+  while (lower > 0 && levelOf(runs[lower - 1]) < level) lower--;
+  let same = lower;
+  while (same > 0 && levelOf(runs[same - 1]) === level) same--;
+  return runs.length - (lower - same + 1 >= RUNS_PER_LEVEL ? same : lower);
 }
 
 /**

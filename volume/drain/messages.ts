@@ -7,7 +7,7 @@
 
 import type { PackedError } from "../../uapi/packed_error.ts";
 import type { Manifest } from "../format/manifest.ts";
-import type { SortedRuns } from "../map/block_map.ts";
+import type { Columns } from "../format/run.ts";
 import type { JournalIdentity } from "../journal/identity.ts";
 import type { JournalEnd } from "../journal/end.ts";
 import type { LostJournal } from "../lost.ts";
@@ -31,6 +31,8 @@ export interface TakeOrder {
   readonly withoutJournal: boolean;
   /** Without the journal: do not wait for the lease of whoever has the volume. */
   readonly force: boolean;
+  /** A FLUSH, or a request for a snapshot, is answered only once the store has what it covers. */
+  readonly isDurableInStore: boolean;
   /** The lease in milliseconds; 0 for none. */
   readonly leaseMs: number;
   /** Most bytes in a second that are read of chunks whose data is moved; undefined for no limit. */
@@ -47,17 +49,18 @@ export interface TakeOrder {
   readonly wakeFd: number;
 }
 
-/** To the drain's thread. */
+/** To the drain's thread. One that has taken a volume is told to go on, or to leave it as it is. */
 export type ToDrain =
   | { readonly type: "take"; readonly order: TakeOrder }
-  | { readonly type: "go"; readonly from: JournalEnd };
+  | { readonly type: "leave" }
+  | { readonly type: "go"; readonly from: JournalEnd; readonly end: JournalEnd };
 
 /** A volume that has been taken, as far as the engine needs it. */
 export interface TakenVolume {
   /** The state that the store has. */
   readonly manifest: Manifest;
-  /** The runs of its block map, the oldest first. */
-  readonly runs: readonly SortedRuns[];
+  /** The runs of its block map, the oldest first. Their memory is the receiver's. */
+  readonly runs: readonly Columns[];
   /** The writer's epoch. */
   readonly epoch: number;
   /** The journal. */
@@ -70,6 +73,8 @@ export interface TakenVolume {
   readonly from: JournalEnd;
   /** The loss, if the journal was given up. */
   readonly lost?: LostJournal;
+  /** A line about a journal that was kept in the folder until now, if it may have had data. */
+  readonly removed?: string;
   /** The folder in which the store's objects are files, with a slash; undefined if they are none. */
   readonly objects?: string;
 }

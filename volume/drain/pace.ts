@@ -15,7 +15,9 @@ import { AT, type VolumeCounters } from "../counters.ts";
 import type { Seam } from "../seam.ts";
 import type { JournalEnd } from "../journal/end.ts";
 import type { SortedRuns } from "../map/block_map.ts";
+import type { Marks } from "../marks/marks.ts";
 import type { Moves } from "../space/moves.ts";
+import type { Published } from "./board.ts";
 import { commitOf, type Drainer, type MadeCommit } from "./drainer.ts";
 import { COMMIT_BYTES, COMMIT_MS } from "./policy.ts";
 
@@ -33,6 +35,10 @@ export interface DrainPaceParts {
   readonly onCommit: (extents: SortedRuns) => void;
   /** Takes data that is to be moved between two commits; undefined if there is none. */
   readonly takeMoves: () => Moves | undefined;
+  /** Snapshots, and what other processes ask for. */
+  readonly marks: () => Pick<Marks, "failure" | "takeAll" | "wanted" | "owes">;
+  /** Waits before a commit, if writes have outrun the collection of garbage. */
+  readonly catchUp: () => Promise<void>;
   /** All reads of the engine are newer than so many commits. */
   readonly onQuiet: (commits: number) => void;
   /** The drain has stopped for good. */
@@ -48,10 +54,14 @@ interface Waiter {
   readonly reject: (error: unknown) => void;
 }
 
+type PacedDrainer = Pick<Drainer, "commit" | "move" | "finish" | "owesCommit">;
+
 /** Decides when to drain. */
 export class DrainPace implements Drain {
   /** The sequence of the last batch that the store has. */
   drainedSequence = 0;
+  /** Nothing is written to the journal any more. */
+  hasJournalFailed = false;
   /** Commits so far. */
   commits = 0;
   /** How often it has looked how far it may go. */
@@ -62,7 +72,7 @@ export class DrainPace implements Drain {
   #sequence = 0;
   #written = 0;
   #drainedWritten = 0;
-  #drainer: Pick<Drainer, "commit" | "move"> | undefined = undefined;
+  #drainer: PacedDrainer | undefined = undefined;
   /** When the oldest batch came that the store does not have; undefined if it has all. */
   #since: number | undefined = undefined;
   /** Everything up to this sequence is to be drained at once. */
@@ -93,7 +103,7 @@ export class DrainPace implements Drain {
    * @param from What the store has.
    * @param end What the journal has.
    */
-  start(drainer: Pick<Drainer, "commit" | "move">, from: JournalEnd, end: JournalEnd): void {
+  start(drainer: PacedDrainer, from: JournalEnd, end: JournalEnd): void {
     this.#drainer = drainer;
     this.drainedSequence = this.#sequence = from.sequence;
     this.#drainedWritten = from.written;
@@ -108,6 +118,11 @@ export class DrainPace implements Drain {
   /** Why the store cannot take anything at the moment, in a line; empty if it can. */
   get failure(): string {
     return this.#failure;
+  }
+
+  /** What was published last. */
+  get last(): Published {
+    return { position: this.#position, sequence: this.#sequence, written: this.#written };
   }
 
   /** Bytes of data that the journal has had in all. */
@@ -157,7 +172,7 @@ export class DrainPace implements Drain {
    */
   async sync(): Promise<void> {
     const sequence = this.#sequence;
-    if (sequence <= this.drainedSequence) return;
+    if (sequence <= this.drainedSequence && !this.#parts.marks().owes) return;
     if (this.#stopped !== undefined) throw this.#stopped;
     const { promise, resolve, reject } = Promise.withResolvers<void>();
     this.#waiters.push({ sequence, resolve, reject });
@@ -185,18 +200,22 @@ export class DrainPace implements Drain {
     const isBusy = this.#isCommitting || this.#made !== undefined;
     const isOver = this.#isClosed || this.#stopped !== undefined;
     if (this.#drainer === undefined || isBusy || isOver) return;
-    const moves = this.#parts.seam.clock() >= this.#retryAt ? this.#parts.takeMoves() : undefined;
+    const { owesCommit } = this.#drainer;
+    const mayMove = !owesCommit && this.#parts.seam.clock() >= this.#retryAt;
+    const moves = mayMove ? this.#parts.takeMoves() : undefined;
     if (moves !== undefined) {
       this.#isCommitting = true;
       this.#underWay = this.#commit(moves);
       return;
     }
-    if (this.#sequence <= this.drainedSequence) return;
+    const marks = this.#parts.marks();
+    const isIdle = this.#sequence <= this.drainedSequence && !marks.owes;
+    if (isIdle && !owesCommit) return;
     this.#cancelTimer?.();
     this.#cancelTimer = undefined;
     const now = this.#parts.seam.clock();
-    const isWanted = this.#isHurried || this.#wanted > this.drainedSequence ||
-      this.lagBytes >= COMMIT_BYTES;
+    const isWanted = owesCommit || this.#isHurried || this.#wanted > this.drainedSequence ||
+      this.lagBytes >= COMMIT_BYTES || marks.wanted >= 0;
     const due = Math.max(this.#retryAt, isWanted ? now : this.#since! + COMMIT_MS);
     if (due <= now) {
       this.#isCommitting = true;
@@ -209,9 +228,22 @@ export class DrainPace implements Drain {
     }
   }
 
+  /** Nothing is written to the journal any more. */
+  journalFailed(): void {
+    this.hasJournalFailed = true;
+  }
+
   /** Data waits to be moved. */
   moves(): void {
     this.#look();
+  }
+
+  /** Another process has asked for something. */
+  asked(): void {
+    const marks = this.#parts.marks();
+    if (marks.takeAll()) this.#wanted = this.#sequence;
+    if (marks.failure !== undefined) this.fail(marks.failure);
+    else this.#look();
   }
 
   async #commit(moves?: Moves): Promise<void> {
@@ -220,24 +252,21 @@ export class DrainPace implements Drain {
     try {
       const now = this.#parts.seam.clock();
       this.looks++;
-      const made = moves === undefined
-        ? await this.#drainer!.commit(this.#position, this.#parts.seam.now())
-        : await this.#drainer!.move(moves);
-      assert(made !== undefined, "what was published can be committed");
+      const made = await this.#make(moves);
       this.#backoff.succeeded();
       this.#retryAt = 0;
       if (this.#failure !== "") this.#parts.report("the store takes data again");
       this.#failure = "";
-      this.#parts.onCommit(made.extents);
+      if (made !== undefined) this.#parts.onCommit(made.extents);
       this.#made = made;
-      if (made.end !== undefined) {
+      if (made?.end !== undefined) {
         this.#isHurried = false;
         this.commits++;
         this.drainedSequence = made.end.sequence;
         this.#drainedWritten = made.end.written;
         this.#since = this.drainedSequence < this.#sequence ? now : undefined;
-        this.#tellWaiters();
       }
+      this.#tellWaiters();
     } catch (error) {
       this.#failed(error);
     }
@@ -246,7 +275,17 @@ export class DrainPace implements Drain {
     else this.#look();
   }
 
+  async #make(moves: Moves | undefined): Promise<MadeCommit | undefined> {
+    const drainer = this.#drainer!;
+    if (drainer.owesCommit) return await drainer.finish();
+    if (moves !== undefined) return await drainer.move(moves);
+    await this.#parts.catchUp();
+    return await drainer.commit(this.#position, this.#parts.seam.now());
+  }
+
   #tellWaiters(): void {
+    // What was taken before belongs to it.
+    if (this.#parts.marks().owes) return;
     this.#waiters = this.#waiters.filter(({ sequence, resolve }) => {
       if (sequence > this.drainedSequence) return true;
       resolve();

@@ -9,6 +9,12 @@ import { type ChunkOrigin, ChunkWriter, dataOffset, type Frame } from "../format
 import { MAX_CHUNK_BLOCKS } from "../format/place.ts";
 import type { Collection } from "./collect.ts";
 
+/**
+ * One less than a place can tell, so that the first place of a chunk never follows the last one of the
+ * chunk before: an extent of the map is always in one chunk.
+ */
+const MOST_BLOCKS = MAX_CHUNK_BLOCKS - 1;
+
 /** The blocks of a chunk to be. */
 export interface PlannedChunk {
   /** Its frames. */
@@ -35,7 +41,7 @@ export function planChunks(
   const room = (frameCount: number) => {
     const left = chunkSize - blocks * blockSize - dataOffset(frameCount, blocks, isSealed);
     // Another block may take another page of the table.
-    let count = Math.min(MAX_CHUNK_BLOCKS - blocks, Math.max(0, Math.floor(left / blockSize)));
+    let count = Math.min(MOST_BLOCKS - blocks, Math.max(0, Math.floor(left / blockSize)));
     while (
       count > 0 &&
       dataOffset(frameCount, blocks + count, isSealed) + (blocks + count) * blockSize > chunkSize

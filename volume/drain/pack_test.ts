@@ -2,6 +2,8 @@ import { assert, assertEquals } from "@std/assert";
 import { eachSeed } from "../../tests/seeds.ts";
 import { Dice } from "../../uapi/dice.ts";
 import { dataOffset } from "../format/chunk.ts";
+import { chunkOf, MAX_CHUNK_BLOCKS, placeOf } from "../format/place.ts";
+import { BlockMap } from "../map/block_map.ts";
 import { planChunks } from "./pack.ts";
 
 Deno.test("planChunks + no chunk is larger than those of the volume, with room for seals or without", async (t) => {
@@ -33,4 +35,22 @@ Deno.test("planChunks + no chunk is larger than those of the volume, with room f
     }
     assertEquals(blocks, runs.reduce((sum, { nth, count }) => nth < 0 ? sum : sum + count, 0));
   });
+});
+
+Deno.test("planChunks + the largest chunks + no extent of the map goes on in the next one", () => {
+  const count = 2 * MAX_CHUNK_BLOCKS + 10;
+  const planned = planChunks(
+    { runs: () => [{ block: 100, count, nth: 0 }].values() as never },
+    512,
+    256 << 20,
+    false,
+  );
+  const map = new BlockMap({ blocks: 100 + count, step: 1 });
+  planned.forEach(({ frames: [{ block, count }] }, nth) => map.set(block, count, placeOf(nth, 0)));
+  let found = 0;
+  for (const cursor = map.cursor(); cursor.next();) {
+    assertEquals(chunkOf(cursor.place), chunkOf(cursor.place + cursor.count - 1));
+    found += cursor.count;
+  }
+  assertEquals([planned.length, found], [3, count]);
 });

@@ -1,6 +1,7 @@
 /**
  * Reads back what the engine has appended to the journal, for the drain. It reads only what is
- * complete, so a batch that is not sound is damaged.
+ * complete, so a batch that is not sound is damaged. It takes the batches that recovery takes
+ * (`journal/end.ts`).
  *
  * @module
  */
@@ -8,11 +9,17 @@
 import type { File } from "../../files/port.ts";
 import { readUpTo } from "../../files/whole.ts";
 import { assert, UblkError } from "../../uapi/error.ts";
-import { batchBytes, decodeSegmentHeader, isSound, peekBatch } from "../format/journal.ts";
+import {
+  batchBytes,
+  decodeSegmentHeader,
+  isSound,
+  peekBatch,
+  type SegmentHeader,
+} from "../format/journal.ts";
 import { BATCH_HEADER_BYTES, SEGMENT_HEADER_BYTES } from "../format/journal_layout.ts";
 import { FormatError } from "../format/record.ts";
 import type { ScannedBatch } from "../journal/scan.ts";
-import type { JournalEnd } from "../journal/end.ts";
+import { isNextBatch, isNextSegment, type JournalEnd } from "../journal/end.ts";
 import type { JournalOpener } from "../seal/journal.ts";
 
 /** The parts of a {@linkcode JournalSource}. */
@@ -33,10 +40,16 @@ export interface JournalSourceParts {
   readonly opener: JournalOpener;
 }
 
+/** How far a journal has been read. */
+export interface ReadEnd extends JournalEnd {
+  /** The epoch of the last batch; 0 before the first one. */
+  readonly epoch: number;
+}
+
 /** Reads batches in their order. */
 export class JournalSource {
   readonly #parts: JournalSourceParts;
-  #end: JournalEnd;
+  #end: ReadEnd;
   /** The window holds bytes from this position on. */
   #windowPosition = -1;
   #windowBytes = 0;
@@ -44,7 +57,8 @@ export class JournalSource {
   /** Takes over the parts. */
   constructor(parts: JournalSourceParts) {
     this.#parts = parts;
-    this.#end = parts.from;
+    // No header says more: amid a segment, recovery has found the first batch there.
+    this.#end = { ...parts.from, epoch: 0 };
   }
 
   /** Opens its batches. */
@@ -53,7 +67,7 @@ export class JournalSource {
   }
 
   /** The batch that was read last. */
-  get end(): JournalEnd {
+  get end(): ReadEnd {
     return this.#end;
   }
 
@@ -65,21 +79,22 @@ export class JournalSource {
    */
   next(until: number): ScannedBatch | undefined {
     const { size, blockSize } = this.#parts;
-    let { position } = this.#end;
+    let { position, epoch } = this.#end;
     while (position < until) {
       const start = Math.floor(position / size) * size;
       const limit = start + size;
       if (position === start) {
-        const goesOn = this.#goesOn(start / size);
-        if (!goesOn && limit >= until) throw this.#damaged(position);
+        const begun = this.#begun(start / size);
+        if (begun === undefined && limit >= until) throw this.#damaged(position);
         // After a crash the writer may have left out a segment.
-        position = goesOn ? start + SEGMENT_HEADER_BYTES : limit;
+        position = begun === undefined ? limit : start + SEGMENT_HEADER_BYTES;
+        epoch = Math.max(epoch, begun?.epoch ?? 0);
         continue;
       }
       const header = this.#peek(position, limit);
       const length = header === undefined ? 0 : batchBytes(header);
       const isNext = header !== undefined && position + length <= limit &&
-        header.sequence === this.#end.sequence + 1 && header.chain === this.#end.chain;
+        isNextBatch(header, this.#end.sequence, this.#end.chain, epoch);
       if (isNext && limit >= until && position + length > until) return undefined;
       const bytes = isNext ? this.#bytes(position, length, limit) : undefined;
       if (!isNext || bytes === undefined || !isSound(bytes, header, blockSize)) {
@@ -94,6 +109,7 @@ export class JournalSource {
         sequence: header.sequence,
         chain: header.sum,
         written: header.written,
+        epoch: header.epoch,
       };
       return { header, bytes, position };
     }
@@ -101,7 +117,7 @@ export class JournalSource {
   }
 
   /** Goes back to after a batch: what was read since is read again. */
-  rewind(end: JournalEnd): void {
+  rewind(end: ReadEnd): void {
     this.#end = end;
   }
 
@@ -110,14 +126,14 @@ export class JournalSource {
     return peekBatch(this.#bytes(position, BATCH_HEADER_BYTES, limit), this.#parts.blockSize);
   }
 
-  /** Whether a segment begins with the batch after the last one. */
-  #goesOn(segment: number): boolean {
+  /** The header of a segment, if it begins with the batch after the last one. */
+  #begun(segment: number): SegmentHeader | undefined {
     const { size } = this.#parts;
     const { sequence, chain } = this.#end;
     const start = segment * size;
     const header = this.#decode(this.#bytes(start, SEGMENT_HEADER_BYTES, start + size));
-    return header?.segment === segment && header.sequence === sequence + 1 &&
-      header.chain === chain;
+    const isNext = header?.segment === segment && isNextSegment(header, sequence, chain);
+    return isNext ? header : undefined;
   }
 
   #decode(bytes: Uint8Array<ArrayBuffer>) {

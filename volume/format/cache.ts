@@ -8,7 +8,8 @@
  *   40  slots     u64: their number
  *   48  epoch     u64: of the attachment that used it last
  *   56  manifest  u64: number of the manifest that this began with
- *   64  zeroes
+ *   64  copy      16 bytes: of which copy of the volume it is, as its catalog says; zeroes for none
+ *   80  zeroes
  * 4096  per slot, f64: the key of its line + 1, or 0
  *    …  zeroes up to a multiple of 4096
  *    …  the lines
@@ -17,7 +18,7 @@
  * @module
  */
 
-import { beginRecord, openRecord, type RecordKind, sealRecord } from "./record.ts";
+import { beginRecord, NO_UUID, openRecord, type RecordKind, sealRecord } from "./record.ts";
 
 const KIND: RecordKind = { magic: "UBLKCACH", version: 1, words: "a cache" };
 /** Bytes of the header, and of a page of keys. */
@@ -37,6 +38,8 @@ export interface CacheHeader {
   readonly epoch: number;
   /** The number of the manifest that this began with. */
   readonly manifest: number;
+  /** Of which copy of the volume it is; undefined for a volume that is no copy. */
+  readonly copy?: string;
 }
 
 /** Writes a header. */
@@ -46,6 +49,7 @@ export function encodeCacheHeader(header: CacheHeader): Uint8Array<ArrayBuffer> 
   fields.setU64(40, header.slots);
   fields.setU64(48, header.epoch);
   fields.setU64(56, header.manifest);
+  fields.setUuid(64, header.copy ?? NO_UUID);
   sealRecord(fields);
   return fields.bytes;
 }
@@ -53,12 +57,14 @@ export function encodeCacheHeader(header: CacheHeader): Uint8Array<ArrayBuffer> 
 /** Reads a header. @throws {FormatError} */
 export function decodeCacheHeader(bytes: Uint8Array<ArrayBuffer>, volume: string): CacheHeader {
   const fields = openRecord(bytes, KIND, volume);
+  const copy = fields.uuid(64);
   return {
     volume,
     line: fields.u32(32),
     slots: fields.u64(40),
     epoch: fields.u64(48),
     manifest: fields.u64(56),
+    ...copy === NO_UUID ? {} : { copy },
   };
 }
 

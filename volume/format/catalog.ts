@@ -13,7 +13,8 @@
  *  72  run       u64: likewise
  *  80  manifest  u64: likewise
  *  88  least     u64: no older manifest says what is needed, because of a rollback
- *  96  zeroes    32 bytes
+ *  96  copy      16 bytes, random: of which copy it is; zeroes for a volume that is none
+ * 112  zeroes    16 bytes
  * 128  per entry, sorted by kind and name:
  *        0 name 128 bytes of text · 128 manifest u64 · 136 sum u32 ·
  *      140 kind u32: 0 a snapshot, 1 a reader, 2 a clone · 144 time u64 · 152 size u64 ·
@@ -26,6 +27,7 @@
 import {
   beginRecord,
   FormatError,
+  NO_UUID,
   openRecord,
   type RecordKind,
   sealRecord,
@@ -70,6 +72,11 @@ export interface Catalog {
   readonly floor: number;
   /** The oldest manifest that garbage may be judged by: the volume was rolled back to it. */
   readonly least: number;
+  /**
+   * Of which copy it is, at random: a copy has the UUID of its volume, and goes its own way. Undefined
+   * for a volume that is none.
+   */
+  readonly copy?: string;
   /** What is kept. */
   readonly entries: readonly CatalogEntry[];
   /** The numbers with which a volume of this name begins, if this one has been removed. */
@@ -95,6 +102,7 @@ export function encodeCatalog(catalog: Catalog): Uint8Array<ArrayBuffer> {
   fields.setU64(48, catalog.floor);
   fields.setU32(56, entries.length);
   fields.setU64(88, catalog.least);
+  fields.setUuid(96, catalog.copy ?? NO_UUID);
   if (removed !== undefined) {
     fields.setU32(60, REMOVED);
     fields.setU64(64, removed.chunk);
@@ -134,9 +142,11 @@ export function decodeCatalog(bytes: Uint8Array<ArrayBuffer>): Catalog {
     });
   }
   const isRemoved = (fields.u32(60) & REMOVED) !== 0;
+  const copy = fields.uuid(96);
   return {
     ...{ volume: volumeOfRecord(fields), nonce: fields.uuid(32), floor: fields.u64(48) },
     ...{ least: fields.u64(88), entries },
+    ...copy === NO_UUID ? {} : { copy },
     ...isRemoved
       ? { removed: { chunk: fields.u64(64), run: fields.u64(72), manifest: fields.u64(80) } }
       : {},

@@ -15,60 +15,60 @@
  *  80  length    u64: length of the object
  *  88  part      u32: which of its commit's chunks it is, from 0
  *  92  parts     u32: number of chunks of its commit
- *  96  zeroes    32 bytes
+ *  96  kind      u32: how it may be compressed: 0 not at all, 1 by zstd
+ * 100  piece     u32: bytes of data that are compressed at a time; 0 for none
+ * 104  zeroes    24 bytes
  * 128  per frame, sorted by block, without overlaps:
  *       0 block u64 · 8 blocks u32 · 12 kind u32: 0 data, 1 hole ·
  *      16 offset u32: of the data, from where the data begins · 20 bytes u32: as they are stored ·
- *      24 nth u32: the first block's place in the chunk · 28 zeroes
+ *      24 nth u32: the first block's place in the chunk · 28 zeroes; in the first frame of a
+ *      chunk that lies there sealed: a blind, see `volume/seal/chunks.ts`
  *   …  per block of data: u32, the sum of its bytes
  *   …  zeroes up to the data
  * ```
+ *
+ * That is version 1, the plain form. A chunk that was compressed has version 2, see
+ * `volume/pack/chunks.ts`.
  *
  * @module
  */
 
 import { assert } from "../../uapi/error.ts";
+import {
+  CHUNK_HEADER_BYTES,
+  dataOffset,
+  FRAME_BYTES,
+  packedDataOffset,
+  piecesIn,
+  SUM_BYTES,
+} from "./chunk_layout.ts";
+import { ZSTD } from "./compression.ts";
 import { HOLE, MAX_CHUNK_BLOCKS, placeOf } from "./place.ts";
-import { BLOCK_SEAL_BYTES, SEAL_BYTES } from "./seal.ts";
 import {
   beginRecord,
-  type Fields,
+  Fields,
   FormatError,
+  isSealedRecord,
   openRecord,
   peekRecord,
   type RecordKind,
   sealRecord,
+  setVersion,
+  versionOfRecord,
 } from "./record.ts";
 import type { Extents } from "./run.ts";
 import { sumOf } from "./sum.ts";
 
-const KIND: RecordKind = { magic: "UBLKCHNK", version: 1, words: "a chunk" };
-const HEADER_BYTES = 128;
-const FRAME_BYTES = 32;
-const SUM_BYTES = 4;
-/** Data begins at a multiple of this, so that it can be read past the page cache. */
-const ALIGNMENT = 4096;
+/** The version of a chunk in its plain form. */
+const PLAIN = 1;
+/** The version of a chunk that was compressed. */
+const PACKED = 2;
+const KIND: RecordKind = { magic: "UBLKCHNK", version: PACKED, words: "a chunk" };
+const PLAIN_KIND: RecordKind = { ...KIND, version: PLAIN };
 const DATA = 0;
 const HOLE_KIND = 1;
 
-/** Bytes of the smallest object that begins a chunk: enough for {@linkcode tableBytesOf}. */
-export const CHUNK_HEADER_BYTES = HEADER_BYTES;
-
-/**
- * Where the data of a chunk with these numbers of frames and blocks begins.
- *
- * @param isSealed With room for what a sealed chunk has besides, so that its blocks stay where they are.
- */
-export function dataOffset(frames: number, blocks: number, isSealed = false): number {
-  const seals = isSealed ? SEAL_BYTES + blocks * BLOCK_SEAL_BYTES : 0;
-  const bytes = HEADER_BYTES + frames * FRAME_BYTES + blocks * SUM_BYTES + seals;
-  return Math.ceil(bytes / ALIGNMENT) * ALIGNMENT;
-}
-
-/** Bytes of a chunk's table before the padding: header, frames and sums. */
-export function tableEnd(frames: number, blocks: number): number {
-  return HEADER_BYTES + frames * FRAME_BYTES + blocks * SUM_BYTES;
-}
+export { CHUNK_HEADER_BYTES, dataOffset, tableEnd } from "./chunk_layout.ts";
 
 /** The commit that a chunk is part of. */
 export interface ChunkOrigin {
@@ -88,6 +88,8 @@ export interface ChunkOrigin {
   readonly part: number;
   /** How many chunks the commit has. */
   readonly parts: number;
+  /** Bytes of data that are compressed at a time. @default 0: it is not compressed */
+  readonly piece?: number;
 }
 
 /** A frame: blocks that lie together, or a hole. */
@@ -116,13 +118,13 @@ export class ChunkWriter {
    * @param isSealed With room for seals, see {@linkcode dataOffset}.
    */
   constructor(origin: ChunkOrigin, frames: readonly Frame[], isSealed = false) {
-    const { blockSize } = origin;
+    const { blockSize, piece = 0 } = origin;
     const blocks = frames.reduce((sum, { hole, count }) => hole ? sum : sum + count, 0);
     assert(blocks <= MAX_CHUNK_BLOCKS, "a chunk has not so many blocks");
     const dataAt = dataOffset(frames.length, blocks, isSealed);
     this.bytes = new Uint8Array(dataAt + blocks * blockSize);
     // The sum covers what stands before the data.
-    const fields = beginRecord(this.bytes.subarray(0, dataAt), KIND, origin.volume);
+    const fields = beginRecord(this.bytes.subarray(0, dataAt), PLAIN_KIND, origin.volume);
     fields.setU64(32, origin.number);
     fields.setU64(40, origin.epoch);
     fields.setU64(48, origin.first);
@@ -134,7 +136,11 @@ export class ChunkWriter {
     fields.setU64(80, this.bytes.length);
     fields.setU32(88, origin.part);
     fields.setU32(92, origin.parts);
-    let at = HEADER_BYTES;
+    if (piece > 0) {
+      fields.setU32(96, ZSTD);
+      fields.setU32(100, piece);
+    }
+    let at = CHUNK_HEADER_BYTES;
     let nth = 0;
     let end = 0;
     for (const { block, count, hole } of frames) {
@@ -165,7 +171,7 @@ export class ChunkWriter {
 
   /** Sums up all blocks and the table. Nothing may change afterwards. */
   seal(): void {
-    const sums = HEADER_BYTES + this.#frames.length * FRAME_BYTES;
+    const sums = CHUNK_HEADER_BYTES + this.#frames.length * FRAME_BYTES;
     for (let nth = 0; nth < this.#blocks; nth++) {
       const block = this.data(nth).subarray(0, this.#blockSize);
       this.#fields.setU32(sums + nth * SUM_BYTES, sumOf(block));
@@ -183,6 +189,58 @@ export function addFrames(extents: Extents, frames: readonly Frame[], chunk: num
   }
 }
 
+/** Numbers of a chunk's header, in whatever form it is. */
+export interface ChunkShape {
+  /** Its number. */
+  readonly number: number;
+  /** Bytes of a block. */
+  readonly blockSize: number;
+  /** Number of frames. */
+  readonly frames: number;
+  /** Number of blocks of data. */
+  readonly blocks: number;
+  /** Where the data begins. */
+  readonly dataAt: number;
+  /** Bytes of the object. */
+  readonly length: number;
+  /** Bytes of data that are compressed at a time; 0 for a chunk that is not to be. */
+  readonly piece: number;
+  /** It was compressed. */
+  readonly isPacked: boolean;
+}
+
+/** Reads the numbers of a chunk's header. @throws {FormatError} if one is out of range. */
+export function shapeOfChunk(bytes: Uint8Array<ArrayBuffer>): ChunkShape {
+  const fields = new Fields(bytes);
+  return { ...countsOf(fields), number: fields.u64(32), length: fields.u64(80) };
+}
+
+function countsOf(fields: Fields): Omit<ChunkShape, "number" | "length"> {
+  return {
+    blockSize: fields.u32(64),
+    frames: fields.u32(68),
+    blocks: fields.u32(72),
+    dataAt: fields.u32(76),
+    piece: fields.u32(96) === ZSTD ? fields.u32(100) : 0,
+    isPacked: versionOfRecord(fields) === PACKED,
+  };
+}
+
+/** Whether a chunk was compressed, by the beginning of its header. */
+export function isPackedChunk(bytes: Uint8Array<ArrayBuffer>): boolean {
+  return bytes.length >= CHUNK_HEADER_BYTES && countsOf(new Fields(bytes)).isPacked;
+}
+
+/** Gives a chunk's header another form. The sum is to be written afterwards. */
+export function reshapeChunk(
+  fields: Fields,
+  { isPacked, dataAt, length }: Pick<ChunkShape, "isPacked" | "dataAt" | "length">,
+): void {
+  setVersion(fields, isPacked ? PACKED : PLAIN);
+  fields.setU32(76, dataAt);
+  fields.setU64(80, length);
+}
+
 /**
  * How many bytes of a chunk stand before its data, from its first {@linkcode CHUNK_HEADER_BYTES}.
  * The number is not checked by a sum yet, but it is bounded.
@@ -191,20 +249,39 @@ export function addFrames(extents: Extents, frames: readonly Frame[], chunk: num
  */
 export function tableBytesOf(bytes: Uint8Array<ArrayBuffer>): number {
   const fields = peekRecord(bytes, KIND, true);
-  if (bytes.length < HEADER_BYTES) throw new FormatError("it is too short for a chunk");
-  const [frames, blocks, dataAt] = [fields.u32(68), fields.u32(72), fields.u32(76)];
-  // A chunk that was sealed keeps its room for seals when it is opened.
-  const fits = dataAt === dataOffset(frames, blocks) || dataAt === dataOffset(frames, blocks, true);
-  if (blocks > MAX_CHUNK_BLOCKS || !fits) {
+  if (bytes.length < CHUNK_HEADER_BYTES) throw new FormatError("it is too short for a chunk");
+  const shape = countsOf(fields);
+  const { blocks, dataAt } = shape;
+  if (blocks > MAX_CHUNK_BLOCKS || !offsetsOf(shape, isSealedRecord(bytes)).includes(dataAt)) {
     throw new FormatError("its checksum is wrong: a chunk's header is damaged");
   }
   return dataAt;
 }
 
-/** Checks the sum of what stands before a chunk's data, sealed or not. @throws {FormatError} */
-export function checkChunkTable(bytes: Uint8Array<ArrayBuffer>, volume?: string): void {
+/** Where the data of such a chunk may begin. */
+function offsetsOf(
+  { isPacked, frames, blocks, blockSize, piece }: Omit<ChunkShape, "number" | "length">,
+  isSealed: boolean,
+): number[] {
+  // A chunk that was sealed keeps its room for seals when it is opened.
+  if (!isPacked) return [dataOffset(frames, blocks), dataOffset(frames, blocks, true)];
+  if (piece === 0 || piece % blockSize !== 0) return [];
+  return [packedDataOffset(frames, blocks, piecesIn(blocks * blockSize, piece), isSealed)];
+}
+
+/**
+ * Checks the sum of what stands before a chunk's data, in whatever form.
+ *
+ * @param mayBeSealed Only what stands in the clear will be read.
+ * @throws {FormatError}
+ */
+export function checkChunkTable(
+  bytes: Uint8Array<ArrayBuffer>,
+  volume?: string,
+  mayBeSealed = true,
+): void {
   if (tableBytesOf(bytes) !== bytes.length) throw new FormatError("it is too short for a chunk");
-  openRecord(bytes, KIND, volume, true);
+  openRecord(bytes, KIND, volume, mayBeSealed);
 }
 
 /** The table of a chunk. */
@@ -217,6 +294,7 @@ export interface ChunkTable extends ChunkOrigin {
   readonly sums: Uint32Array<ArrayBuffer>;
   /** The length of the object. */
   readonly length: number;
+  readonly piece: number;
 }
 
 /**
@@ -232,6 +310,8 @@ export function decodeChunkTable(
 ): ChunkTable {
   if (tableBytesOf(bytes) !== bytes.length) throw new FormatError("it is too short for a chunk");
   const fields = openRecord(bytes, KIND, volume);
+  const { isPacked, piece } = countsOf(fields);
+  if (isPacked) throw new FormatError("it is compressed, and has not been opened");
   // A valid chunk under a wrong name passes every sum.
   if (fields.u64(32) !== number) throw new FormatError(`it is chunk ${fields.u64(32)}`);
   const [blockSize, count, blocks] = [fields.u32(64), fields.u32(68), fields.u32(72)];
@@ -239,7 +319,7 @@ export function decodeChunkTable(
   const length = fields.u64(80);
   if (length !== dataAt + blocks * blockSize) throw new FormatError("its length is wrong");
   const frames: Frame[] = [];
-  let at = HEADER_BYTES;
+  let at = CHUNK_HEADER_BYTES;
   for (let nth = 0; nth < count; nth++, at += FRAME_BYTES) {
     frames.push({
       block: fields.u64(at),
@@ -256,5 +336,6 @@ export function decodeChunkTable(
     last: fields.u64(56),
     part: fields.u32(88),
     parts: fields.u32(92),
+    piece,
   };
 }

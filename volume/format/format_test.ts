@@ -43,6 +43,7 @@ const CLONE: Manifest = {
   ],
   since: 2 ** 52,
 };
+const PACKED: Manifest = { ...MANIFEST, compression: "zstd" };
 
 const EXTENTS = new Extents(1);
 EXTENTS.push(0, 1, placeOf(1, 0));
@@ -51,6 +52,7 @@ EXTENTS.push(2 ** 40, 2 ** 32 - 1, placeOf(2 ** 36 - 1, 131_071 - 7));
 
 const CATALOG: Catalog = {
   ...{ volume: VOLUME, nonce: "55".repeat(16), floor: 2 ** 40 + 7, least: 9 },
+  copy: "99".repeat(16),
   entries: [
     {
       ...{ name: "a".repeat(128), kind: "snapshot", manifest: 2 ** 52, manifestSum: 2 ** 32 - 1 },
@@ -105,6 +107,7 @@ const KINDS: readonly (readonly [
   ["a catalog", encodeCatalog(CATALOG), decodeCatalog, "a volume's catalog"],
   ["a manifest", encodeManifest(MANIFEST).bytes, decodeManifest, "a manifest"],
   ["a clone's manifest", encodeManifest(CLONE).bytes, decodeManifest, "a manifest"],
+  ["a compressing volume's manifest", encodeManifest(PACKED).bytes, decodeManifest, "a manifest"],
   [
     "a run",
     encodeRun(VOLUME, 3, EXTENTS).bytes,
@@ -141,8 +144,8 @@ for (const [name, bytes, read, words] of KINDS) {
 
   Deno.test(`${name} of a newer format is refused by its name`, () => {
     const copy = bytes.slice();
-    copy[8] = 3;
-    assertThrows(() => read(copy), FormatError, `it is ${words} of format 3`);
+    copy[8] = 9;
+    assertThrows(() => read(copy), FormatError, `it is ${words} of format 9`);
   });
 
   Deno.test(`${name} that is cut short is refused`, () => {
@@ -154,13 +157,17 @@ for (const [name, bytes, read, words] of KINDS) {
 
 Deno.test("heads, catalogs, manifests, runs and segments' headers are read as they were written", () => {
   assertEquals(decodeCatalog(encodeCatalog(CATALOG)), CATALOG);
-  const { removed: _, ...living } = CATALOG;
+  const { removed: _, copy: __, ...living } = CATALOG;
   assertEquals(decodeCatalog(encodeCatalog(living)), living);
   assertEquals(decodeHead(encodeHead(HEAD)), HEAD);
   const { bytes, sum } = encodeManifest(MANIFEST);
   assertEquals(decodeManifest(bytes, VOLUME), { ...MANIFEST, sum });
   const clone = encodeManifest(CLONE);
   assertEquals(decodeManifest(clone.bytes, VOLUME), { ...CLONE, sum: clone.sum });
+  for (const one of [PACKED, { ...CLONE, compression: "zstd" as const }]) {
+    const packed = encodeManifest(one);
+    assertEquals(decodeManifest(packed.bytes, VOLUME), { ...one, sum: packed.sum });
+  }
   const flat = encodeManifest({ ...CLONE, ancestors: [] });
   assertEquals(decodeManifest(flat.bytes), { ...CLONE, ancestors: [], sum: flat.sum });
   // One that never was a clone is what older versions of ublk read.

@@ -27,11 +27,14 @@
  *
  * ```
  * 128  ancestors   u32: their number
- * 132  zeroes      4 bytes
+ * 132  kind        u32: how its data is compressed, see below
  * 136  since       u64: the number of the first manifest with these ancestors
  * 144  per ancestor, the oldest first:
  *       0 name 128 bytes of text · 128 volume 16 bytes · 144 chunk u64 · 152 run u64
  * ```
+ *
+ * A volume that compresses its data has version 3, which is version 2 with a kind: 1 is zstd. It need
+ * not have ancestors; `since` is then 0.
  *
  * A chunk or run is the first ancestor's whose number is greater than its own, or else the volume's.
  *
@@ -39,6 +42,7 @@
  */
 
 import { assert } from "../../uapi/error.ts";
+import { ZSTD } from "./compression.ts";
 import {
   beginRecord,
   Fields,
@@ -54,8 +58,10 @@ import {
 import { UblkError } from "../../uapi/error.ts";
 import { innerSumOf, SEAL_BYTES } from "./seal.ts";
 
-/** A manifest of a volume that has never had ancestors is of version 1. */
-const KIND: RecordKind = { magic: "UBLKMANI", version: 2, words: "a manifest" };
+/** The version of a volume that compresses. */
+const COMPRESSING = 3;
+/** One that has never had ancestors is of version 1, and others of version 2. */
+const KIND: RecordKind = { magic: "UBLKMANI", version: COMPRESSING, words: "a manifest" };
 const HEADER_BYTES = 128;
 const RUN_BYTES = 32;
 const ANCESTRY_BYTES = 16;
@@ -68,7 +74,7 @@ export interface RunEntry {
   readonly number: number;
   /** The number of its entries. */
   readonly entries: number;
-  /** 0 for what one commit changed; a merge of runs is one level above them. */
+  /** How often the number of entries can be divided by eight. Versions of before 2026-12 merge by it. */
   readonly level: number;
   /** The object's length. */
   readonly bytes: number;
@@ -124,15 +130,17 @@ export interface Manifest {
   readonly ancestors: readonly Ancestor[];
   /** The number of the first manifest with these ancestors; 0 if the volume never had any. */
   readonly since: number;
+  /** How its data is compressed. @default Not at all */
+  readonly compression?: "zstd";
 }
 
 /** A manifest as bytes, and their sum. */
 export function encodeManifest(
   manifest: Manifest,
 ): { bytes: Uint8Array<ArrayBuffer>; sum: number } {
-  const { runs, ancestors, since } = manifest;
-  const version = since > 0 ? 2 : 1;
-  assert(version === 2 || ancestors.length === 0, "ancestors are there since some manifest");
+  const { runs, ancestors, since, compression } = manifest;
+  const version = compression !== undefined ? COMPRESSING : since > 0 ? 2 : 1;
+  assert(since > 0 || ancestors.length === 0, "ancestors are there since some manifest");
   const runsAt = HEADER_BYTES + (version === 1 ? 0 : ancestryBytes(ancestors.length));
   const bytes = new Uint8Array(runsAt + runs.length * RUN_BYTES);
   const fields = beginRecord(bytes, { ...KIND, version }, manifest.volume);
@@ -150,8 +158,9 @@ export function encodeManifest(
   fields.setU64(104, manifest.written);
   fields.setU64(112, manifest.time);
   fields.setU64(120, manifest.created);
-  if (version === 2) {
+  if (version >= 2) {
     fields.setU32(128, ancestors.length);
+    if (compression !== undefined) fields.setU32(132, ZSTD);
     fields.setU64(136, since);
   }
   ancestors.forEach((ancestor, nth) => {
@@ -186,7 +195,7 @@ export function decodeManifest(
   if (bytes.length < HEADER_BYTES) throw new FormatError("it is too short for a manifest");
   const ancestry = ancestryOf(fields);
   if (isSealedRecord(bytes)) return sealedManifest(fields, ancestry);
-  const { runsAt, ancestors, since } = ancestry;
+  const { runsAt, ...rest } = ancestry;
   const count = fields.u32(84);
   if (bytes.length !== runsAt + count * RUN_BYTES) {
     throw new FormatError("its length does not fit its number of runs");
@@ -201,10 +210,10 @@ export function decodeManifest(
       sum: fields.u32(at + 24),
     });
   }
-  return { ...headerOf(fields), runs, ancestors, since, sum: sumOfRecord(fields) };
+  return { ...headerOf(fields), runs, ...rest, sum: sumOfRecord(fields) };
 }
 
-function headerOf(fields: Fields): Omit<Manifest, "runs" | "ancestors" | "since"> {
+function headerOf(fields: Fields): Omit<Manifest, "runs" | keyof Ancestry> {
   return {
     volume: volumeOfRecord(fields),
     number: fields.u64(32),
@@ -225,14 +234,14 @@ function headerOf(fields: Fields): Omit<Manifest, "runs" | "ancestors" | "since"
 
 function sealedManifest(
   fields: Fields,
-  { runsAt, ancestors, since }: Ancestry,
+  { runsAt, ...rest }: Ancestry,
 ): Manifest & { sum: number } {
   if (fields.bytes.length < runsAt + SEAL_BYTES) {
     throw new FormatError("it is too short for its seal");
   }
   return {
     ...headerOf(fields),
-    ...{ ancestors, since },
+    ...rest,
     // Neither a copy nor a new manifest can be made of it by mistake.
     get runs(): never {
       throw new UblkError("VOLUME_KEY", {
@@ -245,14 +254,15 @@ function sealedManifest(
   };
 }
 
-/** A manifest's ancestors, and where what follows them begins. */
-interface Ancestry extends Pick<Manifest, "ancestors" | "since"> {
+/** What stands between a manifest's header and its runs, and where these begin. */
+interface Ancestry extends Pick<Manifest, "ancestors" | "since" | "compression"> {
   readonly runsAt: number;
 }
 
 function ancestryOf(fields: Fields): Ancestry {
   const { length } = fields.bytes;
-  if (versionOfRecord(fields) === 1) return { runsAt: HEADER_BYTES, ancestors: [], since: 0 };
+  const version = versionOfRecord(fields);
+  if (version === 1) return { runsAt: HEADER_BYTES, ancestors: [], since: 0 };
   if (length < HEADER_BYTES + ANCESTRY_BYTES) {
     throw new FormatError("it is too short for a manifest");
   }
@@ -265,7 +275,14 @@ function ancestryOf(fields: Fields): Ancestry {
       ...{ chunk: fields.u64(at + 144), run: fields.u64(at + 152) },
     });
   }
-  return { runsAt, ancestors, since: fields.u64(136) };
+  const found = { runsAt, ancestors, since: fields.u64(136) };
+  if (version < COMPRESSING) return found;
+  if (fields.u32(132) !== ZSTD) {
+    throw new FormatError(
+      "its data is compressed in a way that this version of ublk does not know",
+    );
+  }
+  return { ...found, compression: "zstd" };
 }
 
 /**

@@ -38,6 +38,12 @@ export class FormatError extends Error {
   override readonly name: string = "FormatError";
 }
 
+/** A record is of a format that a later version of ublk writes. */
+export class NewerFormatError extends FormatError {
+  /** Always `"NewerFormatError"`. */
+  override readonly name = "NewerFormatError";
+}
+
 /** A record is sealed, and there is no key. */
 export class SealedError extends FormatError {
   /** Always `"SealedError"`. */
@@ -187,7 +193,7 @@ export function peekRecord(
   checkNotSealed(fields, kind, mayBeSealed);
   const found = whole & ~SEALED;
   if (found > version) {
-    throw new FormatError(
+    throw new NewerFormatError(
       `it is ${words} of format ${found}, and this version of ublk knows up to ${version}`,
     );
   }
@@ -238,6 +244,14 @@ export function hasRightSum(bytes: Uint8Array<ArrayBuffer>): boolean {
   return right === sum;
 }
 
+/** A copy of a record's bytes of which every decoder says that they are damaged. */
+export function sumAsWrong(bytes: Uint8Array<ArrayBuffer>): Uint8Array<ArrayBuffer> {
+  const copy = bytes.slice();
+  const fields = new Fields(copy);
+  fields.setU32(SUM_AT, ~fields.u32(SUM_AT) >>> 0);
+  return copy;
+}
+
 /** The sum of a record that was sealed or opened. */
 export function sumOfRecord(fields: Fields): number {
   return fields.u32(SUM_AT);
@@ -251,6 +265,11 @@ export function sumOfObject(bytes: Uint8Array<ArrayBuffer>): number {
 /** The version of a record's format, sealed or not. */
 export function versionOfRecord(fields: Fields): number {
   return fields.u32(VERSION_AT) & ~SEALED;
+}
+
+/** Gives a record another version of its format, not sealed. */
+export function setVersion(fields: Fields, version: number): void {
+  fields.setU32(VERSION_AT, version);
 }
 
 /** The volume of a record. */

@@ -8,7 +8,9 @@
  * 40  entries  u64: their number
  * 48  zeroes   16 bytes
  * 64  per entry, sorted by block, without overlaps:
- *      0 block u64 · 8 place u64, or 2^64 - 1 for a hole · 16 blocks u32 · 20 zeroes
+ *      0 block u64 · 8 place u64, or 2^64 - 1 for a hole · 16 blocks u32 · 20 zeroes; in the first
+ *      entry of an encrypted volume's run: a blind, without which the run's sum, which the manifest's
+ *      tells, would tell the map to whoever guesses it
  * ```
  *
  * @module
@@ -23,7 +25,12 @@ const HEADER_BYTES = 64;
 /** What stands in the clear in a sealed run. */
 export const RUN_CLEAR_BYTES = HEADER_BYTES;
 const ENTRY_BYTES = 24;
+/** Where in an entry nothing else is. */
+const BLIND_AT = 20;
 const HOLE_WORD = 0xffff_ffff;
+
+/** The entries of {@linkcode Extents}, as they go from thread to thread. */
+export type Columns = Pick<Extents, "length" | "blocks" | "counts" | "places">;
 
 /** Entries of the block map in the order of their blocks, without overlaps. */
 export class Extents {
@@ -75,11 +82,17 @@ export class Extents {
   }
 }
 
-/** A run as bytes, and their sum. */
+/**
+ * A run as bytes, and their sum.
+ *
+ * @param blindOf Gives 32 bits of which nobody else can tell the sum of the run without them. With it, the
+ *   sum that is returned tells nothing of the run.
+ */
 export function encodeRun(
   volume: string,
   number: number,
   extents: Extents,
+  blindOf?: (sum: number) => number,
 ): { bytes: Uint8Array<ArrayBuffer>; sum: number } {
   const bytes = new Uint8Array(HEADER_BYTES + extents.length * ENTRY_BYTES);
   const fields = beginRecord(bytes, KIND, volume);
@@ -93,6 +106,9 @@ export function encodeRun(
     } else fields.setU64(at + 8, extents.places[nth]);
     fields.setU32(at + 16, extents.counts[nth]);
   }
+  const sum = sealRecord(fields);
+  if (blindOf === undefined || extents.length === 0) return { bytes, sum };
+  fields.setU32(HEADER_BYTES + BLIND_AT, blindOf(sum));
   return { bytes, sum: sealRecord(fields) };
 }
 

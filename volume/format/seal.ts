@@ -21,6 +21,8 @@ export const SEAL_BYTES = 48;
 export const SEAL_SUM_AT = 16;
 /** Where in it the tag is. */
 export const SEAL_TAG_AT = 32;
+/** Bytes of a tag. */
+export const TAG_BYTES = 16;
 /** Bytes that each block of a sealed chunk takes in its table besides: a tag, and the sum as it lies there. */
 export const BLOCK_SEAL_BYTES = 20;
 

@@ -97,6 +97,8 @@ export class Batch {
   isWritten = false;
   /** The operation that writes it is under way. */
   isUnderWay = false;
+  /** There was no space to write it: it is to be written again. */
+  lacksSpace = false;
 
   readonly #blockSize: number;
   readonly #maxBlocks: number;
@@ -207,7 +209,7 @@ export class Batch {
     }
   }
 
-  /** Notes that blocks read as zeroes. @returns Whether there was room. */
+  /** Notes that blocks, fewer than 2^32, read as zeroes. @returns Whether there was room. */
   hole(block: number, count: number): boolean {
     return this.#extend(block, count, -1);
   }
@@ -226,6 +228,8 @@ export class Batch {
       }
     }
     if (this.extents === MAX_EXTENTS) return false;
+    // Longer holes were once cut to the 32 bits that the journal has.
+    assert(count < TWO_32, "an extent counts its blocks in 32 bits");
     this.extentBlocks[this.extents] = block;
     this.extentCounts[this.extents] = count;
     this.extentNths[this.extents++] = nth;

@@ -8,6 +8,8 @@
 
 import { errnoOfFile } from "../../files/file_error.ts";
 import type { File, Files } from "../../files/port.ts";
+import { readUpTo } from "../../files/whole.ts";
+import { SEGMENT_HEADER_BYTES } from "../format/journal_layout.ts";
 import { assert, UblkError } from "../../uapi/error.ts";
 import { EINVAL } from "../../uapi/errno.ts";
 
@@ -50,11 +52,33 @@ export function makeSegments(files: Files, folder: string, count: number, bytes:
   assert(count >= 2 && count <= MAX_SEGMENTS, "a journal has some segments");
   for (let nth = 0; nth < count; nth++) {
     using file = files.open(`${folder}/${segmentName(nth)}`, { write: true, create: "if-missing" });
-    // Without fallocate, the length at least; a full disk is then noticed only when it is written.
+    // Without fallocate, the length at least; a full disk is then noticed only when it is written, as
+    // with copy-on-write. The writer makes such writes again.
     if (!file.allocate("extend", 0, bytes)) file.truncate(bytes);
     file.sync(false);
   }
   files.syncFolder(folder);
+}
+
+/** Makes the files of a journal durable that another process has made: it may have been killed before. */
+export function syncSegments(files: Files, folder: string): void {
+  for (const path of segmentPaths(files, folder)) {
+    using file = files.open(path, { write: true });
+    file.sync(false);
+  }
+  files.syncFolder(folder);
+}
+
+/** Whether the files of a journal are all there, and no segment was ever begun in them. */
+export function areBlank(files: Files, folder: string, count: number, bytes: number): boolean {
+  const names = files.list(folder).filter((name) => NAME.test(name));
+  return names.length === count && names.every((name, nth) => {
+    if (name !== segmentName(nth)) return false;
+    using file = files.open(`${folder}/${name}`);
+    const header = new Uint8Array(SEGMENT_HEADER_BYTES);
+    return file.size() === bytes && readUpTo(file, header, 0) === header.length &&
+      header.every((byte) => byte === 0);
+  });
 }
 
 /**

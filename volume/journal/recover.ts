@@ -36,8 +36,6 @@ export interface RecoveryParts {
   readonly from: JournalEnd;
   /** The maps, which have what the store has. */
   readonly maps: Maps;
-  /** Memory of one segment. */
-  readonly buffer: Uint8Array<ArrayBuffer>;
   /** The journal in words, for errors. */
   readonly words: string;
   /** The data key; undefined for a volume that is not encrypted. */
@@ -72,7 +70,7 @@ export function recoverJournal(parts: RecoveryParts): RecoveredJournal {
   const sums = files.map(() => new Uint32Array(size / JOURNAL_UNIT));
   const seals = key && new JournalSeals(files.length, size, blockSize);
   const opener = new JournalOpener(key, parts, words);
-  const scan = scanJournal(parts);
+  using scan = scanJournal(parts);
   let batches = 0;
   let start: JournalEnd | undefined = undefined;
   for (;;) {

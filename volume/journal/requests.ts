@@ -84,13 +84,29 @@ export class Requests {
 /** Requests that wait for their turn, first come, first served. */
 export class Waiting {
   readonly #ring: Int32Array<ArrayBuffer>;
+  /** By the place in the ring: since when, if the request is one of the first that were timed. */
+  readonly #since: Float64Array<ArrayBuffer>;
   #head = 0;
+  #timed = 0;
   /** The number of requests that wait. */
   length = 0;
 
   /** Room for so many requests. */
   constructor(count: number) {
     this.#ring = new Int32Array(count);
+    this.#since = new Float64Array(count);
+  }
+
+  /** Those that have come since the last call have waited from now on. */
+  time(now: number): void {
+    for (; this.#timed < this.length; this.#timed++) {
+      this.#since[(this.#head + this.#timed) % this.#ring.length] = now;
+    }
+  }
+
+  /** Since when {@linkcode first} has waited. It must have been timed. */
+  get since(): number {
+    return this.#timed > 0 ? this.#since[this.#head] : fail("it was timed");
   }
 
   /** The request that has waited longest. There must be one. */
@@ -110,6 +126,7 @@ export class Waiting {
     const request = this.#ring[this.#head];
     this.#head = (this.#head + 1) % this.#ring.length;
     this.length--;
+    if (this.#timed > 0) this.#timed--;
     return request;
   }
 }

@@ -5,16 +5,15 @@
  * **Order.** Batches complete in any order, and count in theirs: a request is answered once its
  * batch and all before it are in the journal, since a reader stops at the first gap.
  *
- * **Durability.** A sync covers the batches that were in the journal when it *began*. Flushes that
- * come while it runs wait for the next one. One that fails is the end: the kernel forgets what it
- * could not write, and would let the next sync succeed. Where all is durable already, because batches
- * were written so ({@linkcode Durability}), a FLUSH needs no sync.
+ * **Durability.** {@linkcode Flushes} makes durable what requests wait for. A write that finds no space
+ * on the disk is made again, in its place, once somebody wants to write: until then requests fail, and
+ * nothing else has happened.
  *
  * @module
  */
 
 import type { EngineHost } from "../../disk/engine.ts";
-import { EAGAIN, EINTR, EIO } from "../../uapi/errno.ts";
+import { EAGAIN, ECANCELED, EINTR, EIO, ENOSPC, ETIMEDOUT } from "../../uapi/errno.ts";
 import { assert, fail } from "../../uapi/error.ts";
 import type { SegmentHeader } from "../format/journal.ts";
 import { SEGMENT_HEADER_BYTES } from "../format/journal_layout.ts";
@@ -23,8 +22,9 @@ import type { Lease } from "../lease.ts";
 import type { Batch } from "./batch.ts";
 import { Durability } from "./durability.ts";
 import type { ScannedEnd } from "./end.ts";
+import { Flushes } from "./flushes.ts";
 import type { Requests } from "./requests.ts";
-import { SYNC, tokenOf, WRITE } from "../tokens.ts";
+import { tokenOf, WRITE } from "../tokens.ts";
 
 /** The parts of a {@linkcode JournalWriter}. */
 export interface JournalWriterParts {
@@ -44,10 +44,16 @@ export interface JournalWriterParts {
   readonly counters: VolumeCounters;
   /** Tells what was written where, before it is written. */
   readonly onAppend: (batch: Batch) => void;
+  /** Tells that more is in the journal, before any request is answered for it. */
+  readonly onCompleted: () => void;
   /** Tells, once, that nothing can be written any more. */
   readonly onFailure: (words: string) => void;
+  /** Takes a line for the log. */
+  readonly report: (words: string) => void;
   /** Whether data of a segment is still being read; its file is not used again as long as it is. */
   readonly isRead: (file: number) => boolean;
+  /** Whether a batch may be closed, with so much of the journal in use (0 to 1). Later, if not. */
+  readonly mayClose: (used: number) => boolean;
   /** Only data in the store counts as durable. */
   readonly isDurableInStore: boolean;
   /** A durable write costs about as much as a plain one. */
@@ -60,6 +66,8 @@ export interface JournalWriterParts {
 const SECTOR_BYTES = 4096;
 /** Batches whose writing is under way, so that the next ones can collect more. */
 const MAX_UNDER_WAY = 4;
+/** For so long overdue requests wait for the same operation until it is given up, in microseconds. */
+const HANGS_US = 1e6;
 
 /** Appends to the journal. */
 export class JournalWriter {
@@ -67,10 +75,10 @@ export class JournalWriter {
   failure = 0;
   /** The journal has no room for the batch that collects, until more of it is trimmed. */
   isFull = false;
-  /** Flushes wait until the store has something. */
-  lacksStore = false;
-  /** What flushes wait for is durable, but the lease has run out: somebody else may have the volume. */
-  #lacksLease = false;
+  /** A write has just found no space on the disk: whoever waits to write fails. */
+  wasRefused = false;
+  /** Closed batches that lack space on the disk. */
+  #stuck = 0;
   /** All before this position is in the journal. */
   completedPosition: number;
   /** The sequence of the last batch that is in the journal. */
@@ -84,6 +92,7 @@ export class JournalWriter {
   readonly #size: number;
   readonly #batches: readonly Batch[];
   readonly #durability: Durability;
+  readonly #flushes: Flushes;
   #host!: EngineHost;
   /** The batch that collects, if one does. */
   #open: Batch | undefined = undefined;
@@ -97,19 +106,13 @@ export class JournalWriter {
   #sequence: number;
   #chain: number;
   #written: number;
-  /** Flushes for the next sync, and those that the one under way answers. */
-  #next: Int32Array<ArrayBuffer>;
-  #nextCount = 0;
-  #current: Int32Array<ArrayBuffer>;
-  #currentCount = 0;
-  /** Operations of the sync under way, and what it makes durable. */
-  #syncs = 0;
-  #syncPosition = 0;
-  #syncSequence = 0;
+  /** How far the journal was when overdue requests waited for its operations, and when; -1 if none do. */
+  #suspect = -1;
+  #suspectUs = 0;
 
   /** Takes over the parts. */
   constructor(parts: JournalWriterParts) {
-    const { end, trimmed, identity, batches, requests } = parts;
+    const { end, trimmed, identity, batches } = parts;
     assert(trimmed <= end.position, "what is needed ends with the journal");
     assert(batches.length >= 2, "one batch collects while another one is written");
     this.#parts = parts;
@@ -124,13 +127,16 @@ export class JournalWriter {
     this.#written = this.completedWritten = end.written;
     this.#chain = end.chain;
     this.trimmedPosition = this.#trimmedBy(trimmed);
-    this.#next = new Int32Array(requests.count);
-    this.#current = new Int32Array(requests.count);
+    this.#flushes = new Flushes({
+      ...{ ...parts, size: identity.size, journal: this, durability: this.#durability },
+      onFailure: (result) => this.fail(result, "a sync of the journal"),
+    });
   }
 
   /** Gets the host, before anything else. */
   start(host: EngineHost): void {
     this.#host = host;
+    this.#flushes.start(host);
   }
 
   /** All before this position is durable in the journal. */
@@ -184,31 +190,19 @@ export class JournalWriter {
   /** Answers a request once all that was answered before is durable. */
   flush(request: number): void {
     this.#durability.flush();
-    this.#awaitDurable(request);
+    this.#flushes.add(request);
   }
 
-  #awaitDurable(request: number): void {
-    assert(this.#nextCount < this.#next.length, "no more requests flush than there are");
-    this.#next[this.#nextCount++] = request;
+  /** FLUSHes wait until the store has something. */
+  get lacksStore(): boolean {
+    return this.#flushes.lacksStore;
   }
 
-  /**
-   * Sends what was collected, and begins a sync if flushes wait for one.
-   *
-   * @param mayClose The batch that collects may be closed.
-   */
-  batchEnd(mayClose: boolean): void {
+  /** Sends what was collected, and begins a sync if flushes wait for one. */
+  batchEnd(): void {
     if (this.failure !== 0) return;
-    if (mayClose && this.#open !== undefined && this.#underWay < MAX_UNDER_WAY) this.#close();
-    if (this.#lacksLease) this.#answerFlushes();
-    if (this.#nextCount > 0 && this.#syncs === 0 && !this.lacksStore && !this.#lacksLease) {
-      this.#sync();
-    }
-  }
-
-  /** Whether a batch collects. */
-  get isCollecting(): boolean {
-    return this.#open !== undefined;
+    if (this.#open !== undefined && this.#underWay < MAX_UNDER_WAY) this.#close();
+    this.#flushes.begin();
   }
 
   /** Bytes of the journal that the store does not have yet. */
@@ -234,7 +228,7 @@ export class JournalWriter {
   /**
    * Closes the batch that collects, and starts to write it.
    *
-   * @returns False if the journal has no room for it: it stays open.
+   * @returns False if the journal has no room for it, or not yet: it stays open.
    */
   #close(): boolean {
     const batch = this.#open!;
@@ -253,8 +247,10 @@ export class JournalWriter {
       this.isFull = !this.#isTrimmed(segment);
       // A reader is soon done.
       if (this.isFull || this.#parts.isRead(segment % fds.length)) return false;
-      this.#position = segment * size + SEGMENT_HEADER_BYTES;
     }
+    // Here, since writes that fill batches by themselves were once not slowed at all.
+    if (!this.#parts.mayClose(this.used)) return false;
+    if (begins) this.#position = segment * size + SEGMENT_HEADER_BYTES;
     const header = begins
       ? { ...identity, segment, sequence: this.#sequence + 1, chain: this.#chain }
       : undefined;
@@ -316,7 +312,9 @@ export class JournalWriter {
     batch.isUnderWay = false;
     this.#underWay--;
     if (this.failure !== 0) return;
-    if (result <= 0 && result !== -EINTR && result !== -EAGAIN) {
+    if (result === -ENOSPC && this.#mayWriteAgain(batch)) return this.#lackSpace(nth);
+    const mayTryAgain = result === -EINTR || result === -EAGAIN || result === -ECANCELED;
+    if (result <= 0 && !mayTryAgain) {
       // Nothing written at all would be tried for ever.
       return this.fail(result === 0 ? -EIO : result, "a write to the journal");
     }
@@ -326,7 +324,56 @@ export class JournalWriter {
       return this.#send(nth, fds[Math.floor(batch.position / this.#size) % fds.length]);
     }
     batch.isWritten = true;
+    if (batch.lacksSpace) {
+      batch.lacksSpace = false;
+      this.#stuck--;
+    }
     this.#advance();
+  }
+
+  /** Whether there was no space on the journal's disk, so that nothing can be appended. */
+  get lacksSpace(): boolean {
+    return this.#stuck > 0;
+  }
+
+  /**
+   * Whether a batch can be written again that found no space. A durable write may have failed in its
+   * sync. So all that this one could have been for must be durable, or be written durably too.
+   */
+  #mayWriteAgain({ isDurable }: Batch): boolean {
+    if (!isDurable) return true;
+    if (Math.max(this.durablePosition, this.trimmedPosition) < this.completedPosition) return false;
+    for (let nth = 0; nth < this.#closed; nth++) {
+      if (!this.#batches[(this.#oldest + nth) % this.#batches.length].isDurable) return false;
+    }
+    return true;
+  }
+
+  /** Fails the requests of a batch, and all after it, with ENOSPC. It stays to be written again. */
+  #lackSpace(nth: number): void {
+    const { length } = this.#batches;
+    if (this.#stuck === 0) {
+      this.#parts.report("the journal's disk is full: writes fail with ENOSPC until it has room");
+    }
+    if (!this.#batches[nth].lacksSpace) this.#stuck++;
+    this.#batches[nth].lacksSpace = true;
+    for (let at = (nth - this.#oldest + length) % length; at < this.#closed; at++) {
+      this.#failBatch(this.#batches[(this.#oldest + at) % length], -ENOSPC);
+    }
+    this.refuse(-ENOSPC);
+    this.wasRefused = true;
+  }
+
+  /** Writes again what found no space. */
+  writeAgain(): void {
+    const { fds } = this.#parts;
+    for (let at = 0; at < this.#closed; at++) {
+      const nth = (this.#oldest + at) % this.#batches.length;
+      const { lacksSpace, isUnderWay, position } = this.#batches[nth];
+      if (lacksSpace && !isUnderWay) {
+        this.#send(nth, fds[Math.floor(position / this.#size) % fds.length]);
+      }
+    }
   }
 
   /** Lets written batches count, as long as no gap is before them, and answers their requests. */
@@ -342,67 +389,19 @@ export class JournalWriter {
       counters.add(AT.writtenBytes, batch.blocks * identity.blockSize);
       counters.add(AT.journalWrittenBytes, batch.bytes);
       this.#durability.completed(batch, this.trimmedPosition);
+      this.#parts.onCompleted();
       for (let nth = 0; nth < batch.requestCount; nth++) {
         const request = batch.requests[nth];
-        if (requests.fua[request] !== 0) this.#awaitDurable(request);
+        if (requests.fua[request] !== 0) this.#flushes.add(request);
         else requests.answer(request, 0);
       }
       batch.requestCount = 0;
     }
   }
 
-  #sync(): void {
-    const size = this.#size;
-    const { fds } = this.#parts;
-    [this.#current, this.#next] = [this.#next, this.#current];
-    this.#currentCount = this.#nextCount;
-    this.#nextCount = 0;
-    this.#syncPosition = this.completedPosition;
-    this.#syncSequence = this.completedSequence;
-    if (this.#parts.isDurableInStore) {
-      this.lacksStore = true;
-      return this.#storeHas();
-    }
-    // Batches in the store are durable, and their segments may be in use again. To sync from the last
-    // sync on failed an assertion as soon as the whole journal was used without any flush.
-    const durable = Math.max(this.durablePosition, this.trimmedPosition);
-    if (this.#syncPosition <= durable) return this.#stored();
-    const first = Math.floor(durable / size);
-    const last = Math.floor((this.#syncPosition - 1) / size);
-    assert(last - first < fds.length, "a sync covers no segment twice");
-    for (let segment = first; segment <= last; segment++) {
-      this.#syncs++;
-      this.#host.sync(fds[segment % fds.length], tokenOf(SYNC, segment % fds.length));
-    }
-  }
-
   /** The sync of a file has completed. */
   synced(result: number): void {
-    if (--this.#syncs < 0) fail("no more syncs are done than were begun");
-    if (this.failure !== 0) return;
-    if (result < 0) return this.fail(result, "a sync of the journal");
-    if (this.#syncs === 0) this.#flushed();
-  }
-
-  /** The sync has ended. */
-  #flushed(): void {
-    this.#durability.synced(this.#syncPosition, this.#syncSequence, this.trimmedPosition);
-    this.#answerFlushes();
-  }
-
-  /** The store has what the sync was to cover. */
-  #stored(): void {
-    this.#durability.stored(this.#syncPosition, this.#syncSequence, this.trimmedPosition);
-    this.#answerFlushes();
-  }
-
-  /** Answers the flushes of the last sync, unless somebody else may have the volume by now. */
-  #answerFlushes(): void {
-    const { requests, lease } = this.#parts;
-    this.#lacksLease = !lease.isHeld;
-    if (this.#lacksLease) return;
-    for (let nth = 0; nth < this.#currentCount; nth++) requests.answer(this.#current[nth], 0);
-    this.#currentCount = 0;
+    this.#flushes.synced(result);
   }
 
   /** The store has all before a position. */
@@ -410,14 +409,7 @@ export class JournalWriter {
     assert(position >= this.trimmedPosition, "what was given up does not come back");
     assert(position <= this.completedPosition, "the store has what the journal has had");
     this.trimmedPosition = this.#trimmedBy(position);
-    if (this.lacksStore) this.#storeHas();
-  }
-
-  /** Answers the flushes that wait for the store, if it has what they cover. */
-  #storeHas(): void {
-    if (this.trimmedPosition < this.#syncPosition) return;
-    this.lacksStore = false;
-    this.#stored();
+    this.#flushes.storeHas();
   }
 
   /** Nothing is between where the journal had ended and where it was continued. */
@@ -435,6 +427,39 @@ export class JournalWriter {
   }
 
   /**
+   * Answers overdue requests that only wait: for room, for the store or for the lease. Those of
+   * operations on the journal are left, unless the same operation was under way a while ago: then
+   * nobody knows what becomes of it, and writing has failed.
+   *
+   * @param result The answer to those that wait for room.
+   * @returns Whether the batch that collects was dropped, and the beginning of a request with it.
+   */
+  giveUp(isOverdue: (request: number) => boolean, result: number): boolean {
+    if (this.failure !== 0) return false;
+    const drops = this.#open !== undefined && hasAny(this.#open, isOverdue);
+    if (drops) this.refuse(result);
+    this.#flushes.giveUp(isOverdue);
+    const progress = this.completedPosition + this.durablePosition;
+    if (!this.#hangs(isOverdue)) this.#suspect = -1;
+    else if (this.#suspect !== progress) {
+      this.#suspect = progress;
+      this.#suspectUs = this.#host.nowUs();
+    } else if (this.#host.nowUs() - this.#suspectUs >= HANGS_US) {
+      this.fail(-ETIMEDOUT, "an operation on the journal");
+    }
+    return drops;
+  }
+
+  /** Whether overdue requests wait for an operation on the journal. */
+  #hangs(isOverdue: (request: number) => boolean): boolean {
+    for (let nth = 0; nth < this.#closed; nth++) {
+      const batch = this.#batches[(this.#oldest + nth) % this.#batches.length];
+      if (hasAny(batch, isOverdue)) return true;
+    }
+    return this.#flushes.syncsFor(isOverdue);
+  }
+
+  /**
    * Writing has failed for good: answers everything that waits with the error.
    *
    * @param what The operation that has failed; undefined if somebody else has said it.
@@ -442,7 +467,7 @@ export class JournalWriter {
   fail(result: number, what?: string): void {
     if (this.failure !== 0) return;
     this.failure = -EIO;
-    const { requests, onFailure } = this.#parts;
+    const { onFailure } = this.#parts;
     if (what !== undefined) {
       onFailure(`${what} failed with errno ${-result}: the volume takes no more writes`);
     }
@@ -451,10 +476,8 @@ export class JournalWriter {
     }
     if (this.#open !== undefined) this.#failBatch(this.#open, -EIO);
     this.isFull = false;
-    for (let nth = 0; nth < this.#currentCount; nth++) requests.answer(this.#current[nth], -EIO);
-    for (let nth = 0; nth < this.#nextCount; nth++) requests.answer(this.#next[nth], -EIO);
-    this.#currentCount = this.#nextCount = 0;
-    this.lacksStore = this.#lacksLease = false;
+    this.#flushes.fail();
+    this.#stuck = 0;
   }
 
   #failBatch(batch: Batch, result: number): void {
@@ -464,4 +487,8 @@ export class JournalWriter {
     }
     batch.requestCount = 0;
   }
+}
+
+function hasAny(batch: Batch, chooses: (request: number) => boolean): boolean {
+  return batch.requests.subarray(0, batch.requestCount).some(chooses);
 }

@@ -4,8 +4,10 @@
  * there, then until the line is.
  *
  * Every block is compared with its sum in the chunk's table, wherever it comes from. What the cache
- * has wrong is fetched from the store instead; what the store has wrong is an error. Of an encrypted
- * volume, memory and file have what the store has; a block is decrypted in the request that it is for.
+ * has wrong is fetched from the store instead; what the store has wrong is an error. Memory and file
+ * have what the store has. Of an encrypted volume, a block is decrypted in the request that it is for.
+ * A line of a compressed chunk is a piece; it is opened beside ({@linkcode OpenedLines}), and what is
+ * in the file comes through memory.
  *
  * @module
  */
@@ -17,13 +19,17 @@ import type { FetchBoard } from "../cache/fetch_board.ts";
 import { chunkOfLine, dataLine, isTableLine, nthOfLine, tableLine } from "../cache/lines.ts";
 import { LineMemory, type LinesOwner } from "../cache/memory.ts";
 import { AT, type VolumeCounters } from "../counters.ts";
-import type { CacheSizes } from "../sizes.ts";
+import { type CacheSizes, lookUsOf } from "../sizes.ts";
 import { kindOf, STORE_WAIT, tokenOf } from "../tokens.ts";
+import type { Owner } from "../owners.ts";
 import type { ChunkReads, PieceOwner } from "./chunk_reads.ts";
 import type { ChunkSums } from "./chunk_tables.ts";
+import { copyOpened, OpenedLines, type PackedSums, unopenedWords } from "./opened_lines.ts";
 import { NO_ROOM, ReadAhead } from "./read_ahead.ts";
+import { isPieceSound, storedBytes } from "../pack/chunks.ts";
 import { openBlocks } from "../seal/chunks.ts";
 import type { VolumeKey } from "../seal/volume_key.ts";
+import { blockAt } from "./reader.ts";
 import { areSound, NOT_OPENED } from "./sound.ts";
 import { TableLoader } from "./table_loader.ts";
 
@@ -43,10 +49,12 @@ const FIRST_AHEAD_BYTES = 256 << 10;
 export interface CachedChunksParts {
   /** Bytes of a block. */
   readonly blockSize: number;
-  /** The UUID that a chunk has. */
-  readonly volumeOf: (chunk: number) => string;
+  /** The owner of a chunk. */
+  readonly ownerOf: (chunk: number) => Owner;
   /** The data key; undefined for a volume that is not encrypted. */
   readonly key?: VolumeKey;
+  /** Bytes of a piece, at most a line. @default 0: the volume does not compress */
+  readonly piece?: number;
   /** Memory for the lines. */
   readonly memory: EngineMemory;
   /** Who fetches. */
@@ -67,8 +75,10 @@ export interface CachedChunksParts {
 export class CachedChunks implements ChunkReads, LinesOwner {
   readonly operations: number;
   readonly #parts: CachedChunksParts;
+  /** Bytes of data in a line, and blocks. */
   readonly #line: number;
   readonly #perLine: number;
+  readonly #opened: OpenedLines;
   readonly #lines: LineMemory;
   readonly #tables: TableLoader;
   /** Per place in memory: the table of its line's chunk, while the line is on its way. */
@@ -86,14 +96,16 @@ export class CachedChunks implements ChunkReads, LinesOwner {
 
   /** Takes over the parts. */
   constructor(parts: CachedChunksParts) {
-    const { blockSize, memory, board, asked, file, counters, sizes } = parts;
+    const { blockSize, piece = 0, memory, board, asked, file, counters, sizes } = parts;
+    assert(piece <= sizes.line, "a line has room for a piece");
     this.#parts = parts;
-    this.#line = sizes.line;
-    this.#perLine = sizes.line / blockSize;
+    this.#line = piece || sizes.line;
+    this.#perLine = this.#line / blockSize;
+    this.#opened = new OpenedLines(this.#line, blockSize);
     this.#lines = new LineMemory({
       ...{ memory, board, asked, file, counters, line: sizes.line, mostAhead: sizes.ahead },
     });
-    this.#tables = new TableLoader(this.#lines, sizes.line, parts.volumeOf, parts.key);
+    this.#tables = new TableLoader(this.#lines, sizes.line, parts.ownerOf, parts.key, piece);
     this.#tableOf = new Array(this.#lines.count).fill(undefined);
     this.operations = this.#lines.operations + 1;
   }
@@ -138,7 +150,8 @@ export class CachedChunks implements ChunkReads, LinesOwner {
     }
     const nth = pieces.from[piece];
     if (nth + pieces.bytes[piece] / this.#parts.blockSize > table.sums.length) {
-      this.#owner.fail(piece, `chunk ${chunk} has ${table.sums.length} blocks, and not ${nth}`);
+      const { length } = table.sums;
+      this.#owner.fail(piece, `${this.#nameOf(chunk)} has ${length} blocks, and not ${nth}`);
       return true;
     }
     return this.#readLine(piece, table);
@@ -150,6 +163,7 @@ export class CachedChunks implements ChunkReads, LinesOwner {
     const { pieces } = this.#owner;
     const nth = Math.floor(pieces.from[piece] / this.#perLine);
     const key = dataLine(pieces.chunk[piece], nth);
+    if (isPacked(table)) return this.#readPacked(piece, table, key, nth);
     let place = this.#lines.find(key);
     if (place >= 0 && this.#lines.isReady(place)) {
       if (this.#copy(piece, place, table)) {
@@ -176,16 +190,58 @@ export class CachedChunks implements ChunkReads, LinesOwner {
     return false;
   }
 
+  /** The same of a compressed chunk, whose nth line it is of. */
+  #readPacked(piece: number, table: PackedSums, key: number, nth: number): boolean {
+    if (this.#copyOpened(piece, key, table)) return true;
+    let place = this.#lines.find(key);
+    if (place >= 0 && this.#lines.isReady(place)) {
+      const lay = this.#storedLine(place, table, nth);
+      if (isPieceSound(table.pieces, nth, lay)) {
+        const isOpen = this.#opened.open(key, table, nth, lay);
+        // What does not open now never will.
+        if (!isOpen || !this.#copyOpened(piece, key, table)) {
+          this.#owner.fail(piece, unopenedWords(this.nameOf(key), table, nth));
+        }
+        return true;
+      }
+      // Memory has changed by itself.
+      this.#lines.forget(key);
+      place = -1;
+    }
+    const slot = place < 0 ? this.#parts.file?.find(key) ?? -1 : -1;
+    if (slot >= 0) this.#parts.file!.use(slot);
+    if (place < 0) place = this.#bring(key, nth, table, false);
+    else this.#lines.hurry(place);
+    this.#wait(piece, place < 0 ? A_PLACE : key, slot < 0);
+    return false;
+  }
+
+  /** Copies a piece of a compressed chunk from its line if that is open. */
+  #copyOpened(piece: number, key: number, table: PackedSums): boolean {
+    const { blockSize, counters } = this.#parts;
+    if (!copyOpened(this.#owner, piece, this.#opened, key, blockSize, table)) return false;
+    if (this.#since[piece] === NEVER) counters.add(AT.cacheMemoryHits, 1);
+    return true;
+  }
+
+  /** A line of a compressed chunk in memory, as it lies in the store. */
+  #storedLine(place: number, { pieces }: PackedSums, nth: number): Uint8Array<ArrayBuffer> {
+    const start = this.#lines.offsetOf(place);
+    return this.#lines.bytes.subarray(start, start + storedBytes(pieces, nth));
+  }
+
   /** Where a piece begins in its line, in bytes. */
   #within(piece: number): number {
     return this.#owner.pieces.from[piece] % this.#perLine * this.#parts.blockSize;
   }
 
   #bring(key: number, nth: number, table: ChunkSums, isAhead: boolean): number {
-    const { dataAt, sums } = table;
+    const { dataAt, sums, pieces } = table;
     const blocks = Math.min(this.#perLine, sums.length - nth * this.#perLine);
-    const bytes = blocks * this.#parts.blockSize;
-    const place = this.#lines.bring(key, dataAt + nth * this.#line, bytes, false, isAhead);
+    const [offset, bytes] = pieces === undefined
+      ? [nth * this.#line, blocks * this.#parts.blockSize]
+      : [pieces.offsets[nth], storedBytes(pieces, nth)];
+    const place = this.#lines.bring(key, dataAt + offset, bytes, false, isAhead);
     if (place >= 0) this.#tableOf[place] = table;
     return place;
   }
@@ -207,14 +263,16 @@ export class CachedChunks implements ChunkReads, LinesOwner {
   }
 
   /** Decrypts a sound piece in its request. What does not open now never will: it fails. */
-  #open(piece: number, { seals }: ChunkSums): void {
+  #open(piece: number, { dataAt, seals }: ChunkSums): void {
     if (seals === undefined) return;
     const { pieces, host } = this.#owner;
     const [chunk, nth, start] = [pieces.chunk[piece], pieces.from[piece], pieces.at[piece]];
     const data = host.data(pieces.request[piece]);
     const end = start + pieces.bytes[piece];
-    if (openBlocks(seals, data, start, end, this.#parts.blockSize, nth)) return;
-    this.#owner.fail(piece, `a read of chunk ${chunk}, block ${nth}: ${NOT_OPENED}`);
+    const { blockSize } = this.#parts;
+    if (openBlocks(seals, data, start, end, blockSize, nth)) return;
+    const where = blockAt(this.#nameOf(chunk), dataAt + nth * blockSize);
+    this.#owner.fail(piece, `${where}: ${NOT_OPENED}`);
   }
 
   came(piece: number, result: number): boolean {
@@ -238,19 +296,37 @@ export class CachedChunks implements ChunkReads, LinesOwner {
     return this.#read(piece);
   }
 
+  #nameOf(chunk: number): string {
+    return this.#parts.ownerOf(chunk).names.chunk(chunk);
+  }
+
   // Lines that come.
+
+  nameOf(key: number): string {
+    return this.#nameOf(chunkOfLine(key));
+  }
 
   lineIsSound(place: number): boolean {
     const key = this.#lines.keyOf(place);
     // A table is checked as a whole.
     if (isTableLine(key)) return true;
     const table = this.#tableOf[place] ?? fail("a line of data has a table");
-    const first = nthOfLine(key) * this.#perLine;
+    const nth = nthOfLine(key);
+    const start = this.#lines.offsetOf(place);
+    if (isPacked(table)) {
+      return isPieceSound(table.pieces, nth, this.#storedLine(place, table, nth));
+    }
+    const first = nth * this.#perLine;
     const blocks = Math.min(this.#perLine, table.sums.length - first);
     const { blockSize } = this.#parts;
-    const start = this.#lines.offsetOf(place);
     const end = start + blocks * blockSize;
     return areSound(this.#lines.bytes, start, end, blockSize, table.sums, first);
+  }
+
+  isAwaited(key: number): boolean {
+    const awaited = awaitedFor(key);
+    const before = this.#overdueUs();
+    return this.#awaits.some((line, piece) => line === awaited && this.#since[piece] > before);
   }
 
   lineCame(key: number): void {
@@ -260,16 +336,18 @@ export class CachedChunks implements ChunkReads, LinesOwner {
     }
     const chunk = chunkOfLine(key);
     const table = this.#tables.goOn(chunk, this.#waiting === 0);
-    const first = tableLine(chunk, 0);
-    if (typeof table === "string") this.#failAll(first, table);
-    else this.#serve(first);
+    const first = awaitedFor(key);
+    if (typeof table !== "string") return this.#serve(first);
+    this.#ahead.letGo();
+    this.#failAll(first, table);
   }
 
   lineFailed(key: number, words: string | undefined): void {
-    if (!isTableLine(key)) return this.#failAll(key, words);
-    const chunk = chunkOfLine(key);
-    this.#tables.giveUp(chunk);
-    this.#failAll(tableLine(chunk, 0), words);
+    if (isTableLine(key)) {
+      this.#tables.giveUp(chunkOfLine(key));
+      this.#ahead.letGo();
+    }
+    this.#failAll(awaitedFor(key), words);
   }
 
   /** Serves the pieces that wait for something, which has come. */
@@ -284,22 +362,25 @@ export class CachedChunks implements ChunkReads, LinesOwner {
     this.#fail((piece) => this.#awaits[piece] === key);
   }
 
-  #fail(chooses: (piece: number) => boolean): void {
-    for (const piece of this.#take(chooses)) {
+  /** @returns Whether there were any. */
+  #fail(chooses: (piece: number) => boolean): boolean {
+    const taken = this.#take(chooses);
+    for (const piece of taken) {
       this.#owner.fail(piece);
       this.#owner.ended(piece);
     }
+    return taken.length > 0;
   }
 
   // Pieces that wait.
 
-  #wait(piece: number, key: number): void {
+  #wait(piece: number, key: number, isMiss = true): void {
     assert(this.#awaits[piece] === NOTHING, "a piece waits for one thing");
     this.#awaits[piece] = key;
     this.#waiting++;
     if (this.#since[piece] !== NEVER) return;
     this.#since[piece] = this.#owner.host.nowUs();
-    this.#parts.counters.add(AT.cacheMisses, 1);
+    this.#parts.counters.add(isMiss ? AT.cacheMisses : AT.cacheDiskHits, 1);
     this.#look();
   }
 
@@ -323,11 +404,17 @@ export class CachedChunks implements ChunkReads, LinesOwner {
   #look(): void {
     if (this.#isLooking || this.#parts.sizes.waitUs === Infinity) return;
     this.#isLooking = true;
-    this.#owner.host.timeout(LOOK_US, tokenOf(STORE_WAIT, 0));
+    const pause = lookUsOf(this.#parts.sizes.waitUs, LOOK_US);
+    this.#owner.host.timeout(pause, tokenOf(STORE_WAIT, 0));
+  }
+
+  /** Who waits since then, or for longer, has waited for too long. */
+  #overdueUs(): number {
+    return this.#owner.host.nowUs() - this.#parts.sizes.waitUs;
   }
 
   #failOverdue(): void {
-    const before = this.#owner.host.nowUs() - this.#parts.sizes.waitUs;
+    const before = this.#overdueUs();
     const count = this.#waiting;
     this.#fail((piece) => this.#since[piece] <= before);
     if (this.#waiting < count) this.#parts.report("a read has failed: the store does not answer");
@@ -344,8 +431,9 @@ export class CachedChunks implements ChunkReads, LinesOwner {
   }
 
   woken(): void {
-    const line = this.#parts.board.takeReport();
-    if (line !== undefined) this.#parts.report(line);
+    const { board, report } = this.#parts;
+    const lines = [board.takeReport(), board.takeFailure()];
+    for (const line of lines) if (line !== undefined) report(line);
     if (this.#lines.woken()) this.#goOn();
   }
 
@@ -359,8 +447,11 @@ export class CachedChunks implements ChunkReads, LinesOwner {
     this.#lines.batchEnd();
   }
 
-  giveUp(): void {
-    this.#fail(() => true);
+  giveUp(isOverdue: (request: number) => boolean = () => true): void {
+    const { pieces } = this.#owner;
+    let found = true;
+    // Those that had no piece take the ones that become free.
+    while (found) found = this.#fail((piece) => isOverdue(pieces.request[piece]));
   }
 
   // Reading ahead.
@@ -380,6 +471,7 @@ export class CachedChunks implements ChunkReads, LinesOwner {
       const line = Math.floor(nth / this.#perLine);
       const key = dataLine(chunk, line);
       if (this.#lines.find(key) >= 0 || (this.#parts.file?.find(key) ?? -1) >= 0) continue;
+      if (isPacked(table) && this.#opened.has(key)) continue;
       if (!this.#lines.mayReadAhead || this.#bring(key, line, table, true) < 0) return nth - first;
     }
     return count;
@@ -394,4 +486,13 @@ export class CachedChunks implements ChunkReads, LinesOwner {
   [Symbol.dispose](): void {
     this.#parts.file?.[Symbol.dispose]();
   }
+}
+
+/** The line that pieces wait for, for a line that is to come: for a table, they wait for its first. */
+function awaitedFor(key: number): number {
+  return isTableLine(key) ? tableLine(chunkOfLine(key), 0) : key;
+}
+
+function isPacked(table: ChunkSums): table is PackedSums {
+  return table.pieces !== undefined;
 }

@@ -7,20 +7,25 @@
 
 import type { File } from "../../files/port.ts";
 import { assert, fail } from "../../uapi/error.ts";
+import type { Pieces } from "../pack/chunks.ts";
 import type { BlockSeals } from "../seal/chunks.ts";
 
 /** A chunk that has been opened. */
 export interface OpenedChunk {
+  /** The name of the object. */
+  readonly name: string;
   /** Its file. */
   readonly file: File;
   /** The descriptor. */
   readonly fd: number;
   /** Where the data begins, in bytes. */
   readonly dataAt: number;
-  /** The sum of each block, as it lies there. */
+  /** The sum of each block, as it lies there; in a compressed chunk, when it is opened. */
   readonly sums: Uint32Array<ArrayBuffer>;
   /** What opens the blocks; undefined for a volume that is not encrypted. */
   readonly seals?: BlockSeals;
+  /** The pieces of a compressed chunk; undefined for others. */
+  readonly pieces?: Pieces;
 }
 
 /** Opens a chunk and checks its table. Throws in one line what is wrong with it. */

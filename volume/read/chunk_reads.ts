@@ -48,6 +48,10 @@ export interface ChunkReads extends Disposable {
   batchEnd?(): void;
   /** Another thread has signalled. */
   woken?(): void;
-  /** Ends all pieces that wait for another thread. */
-  giveUp?(): void;
+  /**
+   * Ends pieces that wait for another thread.
+   *
+   * @param isOverdue Whether those of a request are to end. @default All are
+   */
+  giveUp?(isOverdue?: (request: number) => boolean): void;
 }

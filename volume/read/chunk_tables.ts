@@ -4,20 +4,25 @@
  * @module
  */
 
+import type { Pieces } from "../pack/chunks.ts";
 import type { BlockSeals } from "../seal/chunks.ts";
 
 /** The part of a chunk's table that a reader needs. */
 export interface ChunkSums {
   /** Where the data begins in the object, in bytes. */
   readonly dataAt: number;
-  /** The sum of each block, as it lies there. */
+  /** The sum of each block, as it lies there; in a compressed chunk, when it is opened. */
   readonly sums: Uint32Array<ArrayBuffer>;
   /** What opens the blocks; undefined for a volume that is not encrypted. */
   readonly seals?: BlockSeals;
+  /** The pieces of a compressed chunk; undefined for others. */
+  readonly pieces?: Pieces;
 }
 
-function bytesOf({ sums, seals }: ChunkSums): number {
-  return sums.byteLength + (seals?.tags.byteLength ?? 0);
+function bytesOf({ sums, seals, pieces }: ChunkSums): number {
+  const bytes = sums.byteLength + (seals?.tags.byteLength ?? 0);
+  if (pieces === undefined) return bytes;
+  return bytes + 2 * pieces.sums.byteLength + (pieces.seals?.tags.byteLength ?? 0);
 }
 
 /** Tables. */

@@ -9,6 +9,7 @@ import type { File, Files } from "../../files/port.ts";
 import { openCacheFile } from "../cache/cache_file.ts";
 import type { FetchBoard } from "../cache/fetch_board.ts";
 import type { VolumeCounters } from "../counters.ts";
+import { pieceBytes } from "../format/compression.ts";
 import type { Manifest } from "../format/manifest.ts";
 import type { ObjectNames } from "../names.ts";
 import { ownerOfChunk } from "../owners.ts";
@@ -22,6 +23,8 @@ export interface OpenCachedParts {
   readonly cache: { readonly path: string; readonly size: number } | undefined;
   /** The names of the volume's objects. */
   readonly names: ObjectNames;
+  /** Of which copy of the volume it is; undefined for a volume that is no copy. */
+  readonly copy: string | undefined;
   /** The manifest that counts. */
   readonly manifest: Manifest;
   /** The epoch of the attachment, or of the volume for a reader. */
@@ -56,6 +59,7 @@ export function openCachedChunks(parts: OpenCachedParts): CachedChunks {
   const file = cache === undefined
     ? undefined
     : openCacheFile({ ...parts, ...cache, volume, line, writes });
-  const volumeOf = (chunk: number) => ownerOfChunk(names, manifest, chunk).volume;
-  return new CachedChunks({ ...parts, volumeOf, blockSize, file });
+  const ownerOf = (chunk: number) => ownerOfChunk(names, manifest, chunk);
+  const piece = pieceBytes(manifest);
+  return new CachedChunks({ ...parts, ownerOf, blockSize, piece, file });
 }

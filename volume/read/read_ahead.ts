@@ -85,6 +85,15 @@ export class ReadAhead {
     }
   }
 
+  /**
+   * Streams that are held go on with their next requests: what they are held for cannot be had, and would
+   * be asked for again at once.
+   */
+  letGo(): void {
+    this.#isHeld.fill(0);
+    this.#held = 0;
+  }
+
   #begin(next: number): void {
     let oldest = 0;
     for (let stream = 1; stream < STREAMS; stream++) {

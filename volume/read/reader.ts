@@ -13,6 +13,7 @@ import { fail } from "../../uapi/error.ts";
 import { JOURNAL_UNIT } from "../format/journal_layout.ts";
 import { chunkOf, nthOf } from "../format/place.ts";
 import type { Batch } from "../journal/batch.ts";
+import { segmentName } from "../journal/files.ts";
 import type { JournalSeals } from "../journal/seals.ts";
 import { type Requests, Waiting } from "../journal/requests.ts";
 import { IN_CHUNK, IN_JOURNAL, type Maps } from "../maps.ts";
@@ -20,7 +21,7 @@ import { READ, tokenOf } from "../tokens.ts";
 import { AT, type VolumeCounters } from "../counters.ts";
 import type { ChunkReads, PieceOwner } from "./chunk_reads.ts";
 import { Pieces } from "./pieces.ts";
-import { areSound, NOT_OPENED } from "./sound.ts";
+import { firstUnsound, NOT_OPENED, WRONG_SUM } from "./sound.ts";
 
 /** Pieces on their way at once, if nothing else is said. */
 export const MAX_PIECES = 256;
@@ -39,6 +40,8 @@ export interface ReaderParts {
   readonly sums: readonly Uint32Array<ArrayBuffer>[];
   /** What opens these blocks; undefined for a volume that is not encrypted. */
   readonly seals?: JournalSeals;
+  /** The journal in words, for errors. */
+  readonly words: string;
   /** Where the newest data of blocks is. */
   readonly maps: Maps;
   /** Batches that may still hold data in memory. */
@@ -210,23 +213,26 @@ export class Reader implements PieceOwner {
     const file = pieces.file[piece];
     this.#readers[file]--;
     if (pieces.got[piece] !== pieces.bytes[piece]) {
-      return this.fail(piece, failedRead(this.#whereOf(piece), result));
+      return this.fail(piece, failedRead(this.#whereOf(piece, 0), result));
     }
     const start = pieces.at[piece];
     const data = this.#host.data(pieces.request[piece]);
     const nth = pieces.from[piece] / JOURNAL_UNIT;
     const step = blockSize / JOURNAL_UNIT;
     const end = start + pieces.bytes[piece];
-    if (!areSound(data, start, end, blockSize, sums[file], nth, step)) {
-      this.fail(piece, `${this.#whereOf(piece)} has a wrong checksum`);
+    const unsound = firstUnsound(data, start, end, blockSize, sums[file], nth, step);
+    if (unsound >= 0) {
+      this.fail(piece, `${this.#whereOf(piece, unsound)} ${WRONG_SUM}`);
     } else if (seals?.open(file, pieces.from[piece], data, start, end) === false) {
-      this.fail(piece, `${this.#whereOf(piece)}: ${NOT_OPENED}`);
+      this.fail(piece, `${this.#whereOf(piece, 0)}: ${NOT_OPENED}`);
     }
   }
 
-  #whereOf(piece: number): string {
+  /** A byte of a piece, as the place that a line names. */
+  #whereOf(piece: number, at: number): string {
     const { file, from } = this.pieces;
-    return `a read of the journal's file ${file[piece]}, offset ${from[piece]}`;
+    const byte = `byte ${from[piece] + at} of ${segmentName(file[piece])}`;
+    return `${this.#parts.words}: the block at ${byte}`;
   }
 
   fail(piece: number, words?: string): void {
@@ -262,6 +268,11 @@ export class Reader implements PieceOwner {
     this.#waits[request] = 1;
     this.#waiting.push(request);
   }
+}
+
+/** A block of an object, as the place that a line names. */
+export function blockAt(name: string, byte: number): string {
+  return `${name}: the block at byte ${byte}`;
 }
 
 /** Why a read has failed; nothing if it was cancelled, because the device ends. */

@@ -7,9 +7,10 @@
 
 import { tableLine } from "../cache/lines.ts";
 import type { LineMemory } from "../cache/memory.ts";
-import { CHUNK_HEADER_BYTES, tableBytesOf } from "../format/chunk.ts";
+import { CHUNK_HEADER_BYTES, shapeOfChunk, tableBytesOf } from "../format/chunk.ts";
 import { FormatError } from "../format/record.ts";
-import { decodeAnyTable } from "../seal/chunks.ts";
+import { checkPieces, decodeAnyTable } from "../pack/any_table.ts";
+import type { Owner } from "../owners.ts";
 import type { VolumeKey } from "../seal/volume_key.ts";
 import { type ChunkSums, ChunkTables } from "./chunk_tables.ts";
 
@@ -32,26 +33,30 @@ interface Loading {
 export class TableLoader {
   readonly #lines: LineMemory;
   readonly #line: number;
-  readonly #volumeOf: (chunk: number) => string;
+  readonly #ownerOf: (chunk: number) => Owner;
   readonly #key: VolumeKey | undefined;
+  readonly #piece: number;
   readonly #tables = new ChunkTables(TABLE_BYTES);
   readonly #loading = new Map<number, Loading>();
 
   /**
    * @param line Bytes of a line.
-   * @param volumeOf The UUID that a chunk has.
+   * @param ownerOf The owner of a chunk.
    * @param key The data key; undefined for a volume that is not encrypted.
+   * @param piece Bytes of a piece; 0 for a volume that does not compress.
    */
   constructor(
     lines: LineMemory,
     line: number,
-    volumeOf: (chunk: number) => string,
+    ownerOf: (chunk: number) => Owner,
     key: VolumeKey | undefined,
+    piece: number,
   ) {
     this.#lines = lines;
     this.#line = line;
-    this.#volumeOf = volumeOf;
+    this.#ownerOf = ownerOf;
     this.#key = key;
+    this.#piece = piece;
   }
 
   /** The table of a chunk if it is in memory. */
@@ -95,10 +100,11 @@ export class TableLoader {
       }
       try {
         if (!this.#takePart(loading, place)) continue;
-        const volume = this.#volumeOf(chunk);
+        const { volume } = this.#ownerOf(chunk);
         const opened = decodeAnyTable(loading.bytes!, volume, chunk, this.#key);
-        const { dataAt, sums, seals } = opened;
-        const table = { dataAt, sums, seals };
+        const { dataAt, sums, seals, pieces } = opened;
+        checkPieces(pieces, this.#piece);
+        const table = { dataAt, sums, seals, pieces };
         this.#loading.delete(chunk);
         this.#tables.add(chunk, table);
         return table;
@@ -110,7 +116,7 @@ export class TableLoader {
         loading.bytes = undefined;
         if (++loading.tries < MOST_TRIES) continue;
         this.#loading.delete(chunk);
-        return `chunk ${chunk}: ${error.message}`;
+        return `${this.#ownerOf(chunk).names.chunk(chunk)}: ${error.message}`;
       }
     }
   }
@@ -134,7 +140,7 @@ export class TableLoader {
   #takePart(loading: Loading, place: number): boolean {
     const from = this.#lines.offsetOf(place);
     const line = this.#lines.bytes.subarray(from, from + this.#line);
-    loading.bytes ??= new Uint8Array(tableBytesOf(line.subarray(0, CHUNK_HEADER_BYTES)));
+    loading.bytes ??= new Uint8Array(lengthIn(line.slice(0, CHUNK_HEADER_BYTES), loading.chunk));
     const at = loading.part * this.#line;
     const { length } = loading.bytes;
     loading.bytes.set(line.subarray(0, Math.min(this.#line, length - at)), at);
@@ -154,4 +160,17 @@ export class TableLoader {
   giveUp(chunk: number): void {
     this.#loading.delete(chunk);
   }
+}
+
+/**
+ * The length of a chunk's table. The cache's file may have another chunk's line there, whose table may be
+ * longer than the object: then the store would have refused the next line.
+ *
+ * @throws {FormatError}
+ */
+function lengthIn(header: Uint8Array<ArrayBuffer>, chunk: number): number {
+  const length = tableBytesOf(header);
+  const { number } = shapeOfChunk(header);
+  if (number !== chunk) throw new FormatError(`it is chunk ${number}`);
+  return length;
 }

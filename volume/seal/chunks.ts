@@ -13,17 +13,17 @@
  *
  * The sums of what lies there tell damage from forgery, and whoever has no key can look for damage.
  *
+ * The seal has the sum of the plain table in the clear. By that, whoever has the store could test a guess
+ * of all that is in a chunk. So four unused bytes of the first frame, which are encrypted, are a _blind_:
+ * random, and new in each sealing. A sum of random bytes is random. Who opens the table takes the blind
+ * out again; a reader that does not know of it never looks there, and finds the sum right.
+ *
  * @module
  */
 
-import {
-  checkChunkTable,
-  CHUNK_HEADER_BYTES,
-  type ChunkTable,
-  decodeChunkTable,
-  tableEnd,
-} from "../format/chunk.ts";
-import { Fields, isSealedRecord, notOpened, sealRecord } from "../format/record.ts";
+import { CHUNK_HEADER_BYTES, shapeOfChunk, tableEnd } from "../format/chunk.ts";
+import { BLIND_AT, SUM_BYTES } from "../format/chunk_layout.ts";
+import { Fields, hasRightSum, sealRecord } from "../format/record.ts";
 import { SEAL_BYTES } from "../format/seal.ts";
 import { sumOf } from "../format/sum.ts";
 import { assert } from "../../uapi/error.ts";
@@ -32,7 +32,6 @@ import { beginSeal, openBody, sealBody, unmark } from "./records.ts";
 import type { VolumeKey } from "./volume_key.ts";
 
 const CLEAR = CHUNK_HEADER_BYTES;
-const SUM_BYTES = 4;
 
 /** What opens the blocks of a chunk. */
 export interface BlockSeals {
@@ -54,16 +53,28 @@ export interface SealedTable {
   readonly seals: BlockSeals;
 }
 
-/** Numbers of a chunk's header. */
-function shapeOf(bytes: Uint8Array<ArrayBuffer>) {
-  const fields = new Fields(bytes);
-  return {
-    number: fields.u64(32),
-    blockSize: fields.u32(64),
-    frames: fields.u32(68),
-    blocks: fields.u32(72),
-    dataAt: fields.u32(76),
-  };
+/** A copy of a chunk's plain table with a blind in it, so that its sum tells nothing. */
+export function blinded(
+  table: Uint8Array<ArrayBuffer>,
+  frames: number,
+): Uint8Array<ArrayBuffer> {
+  const copy = table.slice();
+  // Without a frame it has nothing that is not in the clear. What is damaged stays so.
+  if (frames === 0 || !hasRightSum(copy)) return copy;
+  const [blind] = crypto.getRandomValues(new Uint32Array(1));
+  const fields = new Fields(copy);
+  fields.setU32(BLIND_AT, blind);
+  sealRecord(fields);
+  return copy;
+}
+
+/** Takes the blind out of a plain table. What is damaged stays as it is. */
+export function unblind(table: Uint8Array<ArrayBuffer>, frames: number): void {
+  const fields = new Fields(table);
+  // What was sealed before there were blinds has none.
+  if (frames === 0 || fields.u32(BLIND_AT) === 0 || !hasRightSum(table)) return;
+  fields.setU32(BLIND_AT, 0);
+  sealRecord(fields);
 }
 
 /** Seals a chunk that has room for that. */
@@ -72,18 +83,19 @@ export function sealedChunk(
   chunk: Uint8Array<ArrayBuffer>,
   number: number,
 ): Uint8Array<ArrayBuffer> {
-  const { blockSize, frames, blocks, dataAt, ...header } = shapeOf(chunk);
+  const { blockSize, frames, blocks, dataAt, ...header } = shapeOfChunk(chunk);
   assert(header.number === number, "a chunk has the number of its name");
   const end = tableEnd(frames, blocks);
   const bodyBytes = end - CLEAR + blocks * TAG_BYTES;
   const sums = CLEAR + SEAL_BYTES + bodyBytes;
   assert(sums + blocks * SUM_BYTES <= dataAt, "the chunk has room for seals");
   const sealed = new Uint8Array(chunk.length);
-  sealed.set(chunk.subarray(0, CLEAR));
+  const table = blinded(chunk.subarray(0, dataAt), frames);
+  sealed.set(table.subarray(0, CLEAR));
   const own = beginSeal(key, sealed, CLEAR, number);
   const fields = new Fields(sealed.subarray(0, dataAt));
   const body = new Uint8Array(bodyBytes);
-  body.set(chunk.subarray(CLEAR, end));
+  body.set(table.subarray(CLEAR, end));
   for (let nth = 0, at = dataAt; nth < blocks; nth++, at += blockSize) {
     const block = sealed.subarray(at, at + blockSize);
     const tagAt = end - CLEAR + nth * TAG_BYTES;
@@ -102,7 +114,7 @@ export function openTable(
   sealed: Uint8Array<ArrayBuffer>,
   number: number,
 ): SealedTable | undefined {
-  const { frames, blocks, dataAt } = shapeOf(sealed);
+  const { frames, blocks, dataAt } = shapeOfChunk(sealed);
   const end = tableEnd(frames, blocks);
   const bodyBytes = end - CLEAR + blocks * TAG_BYTES;
   const opened = openBody(key, sealed, CLEAR, number, bodyBytes);
@@ -111,9 +123,10 @@ export function openTable(
   bytes.set(sealed.subarray(0, CLEAR));
   bytes.set(opened.body.subarray(0, end - CLEAR), CLEAR);
   unmark(bytes, sealed, CLEAR);
+  unblind(bytes, frames);
   const sums = sumsAt(sealed, CLEAR + SEAL_BYTES + bodyBytes, blocks);
   const innerSums = sumsAt(bytes, end - blocks * SUM_BYTES, blocks);
-  const seals = { key: opened.key, tags: opened.body.subarray(end - CLEAR) };
+  const seals = { key: opened.key, tags: opened.body.slice(end - CLEAR) };
   return { bytes, sums, innerSums, seals };
 }
 
@@ -160,31 +173,4 @@ export function blockAsItLay(
   seal(key, nth + 1, undefined, data, block, tag);
   const isSame = tag.every((byte, at) => byte === tags[nth * TAG_BYTES + at]);
   return isSame ? block : undefined;
-}
-
-/** A chunk's table, and what opens its blocks if they are sealed. */
-export interface OpenedTable extends ChunkTable {
-  /** Undefined for a volume that is not encrypted. */
-  readonly seals: BlockSeals | undefined;
-}
-
-/**
- * Reads what stands before a chunk's data, sealed or not, as the volume is.
- *
- * @returns The sums are those of the blocks as they lie there.
- * @throws {FormatError}
- */
-export function decodeAnyTable(
-  bytes: Uint8Array<ArrayBuffer>,
-  volume: string,
-  number: number,
-  key: VolumeKey | undefined,
-): OpenedTable {
-  if (key === undefined) return { ...decodeChunkTable(bytes, volume, number), seals: undefined };
-  // Damage is told before it is called a forgery.
-  checkChunkTable(bytes, volume);
-  const table = isSealedRecord(bytes) ? openTable(key, bytes, number) : undefined;
-  if (table === undefined) throw notOpened("a chunk");
-  const { sums, seals } = table;
-  return { ...decodeChunkTable(table.bytes, volume, number), sums, seals };
 }

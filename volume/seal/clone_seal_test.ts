@@ -25,7 +25,7 @@ import { collectVolume } from "../space/collect_volume.ts";
 import { exportImage } from "../transfer.ts";
 import { Volume } from "../volume.ts";
 import { openCipher, watchSeals } from "./gcm.ts";
-import { keyOf } from "./sealed_store.ts";
+import { keyOf } from "../opened_store.ts";
 import { createKey, rekeyVolume, unlocked } from "./unlock.ts";
 
 // It stays open for the life of the process, which is no leak of the test that seals first.

@@ -12,12 +12,12 @@
 
 import { createCipheriv, createDecipheriv } from "node:crypto";
 import { assert } from "../../uapi/error.ts";
+import { TAG_BYTES } from "../format/seal.ts";
 import { type GcmLibrary, openLibcrypto } from "../../uring/libcrypto.ts";
 
 /** Bytes of a key. */
 export const KEY_BYTES = 32;
-/** Bytes of a tag. */
-export const TAG_BYTES = 16;
+export { TAG_BYTES } from "../format/seal.ts";
 
 const NONCE_BYTES = 12;
 const TWO_32 = 0x1_0000_0000;

@@ -12,14 +12,14 @@ import { retried } from "../../store/retry.ts";
 import type { Store, Version } from "../../store/store.ts";
 import { isUblkError, UblkError } from "../../uapi/error.ts";
 import { readCatalog } from "../catalog.ts";
-import { areEqual, damaged, decoded, notFound, readHead } from "../committed.ts";
+import { areEqual, damaged, decoded, notFound, readHead } from "../state.ts";
 import type { Catalog } from "../format/catalog.ts";
 import type { Head } from "../format/head.ts";
 import { decodeKey, encodeKey } from "../format/key.ts";
 import { ObjectNames } from "../names.ts";
 import { type StoreLike, storeOf } from "../store_like.ts";
 import { type KeptKey, readKey, type VolumeKeySource } from "./key_source.ts";
-import { innerOf, SealedStore } from "./sealed_store.ts";
+import { innerOf, keyOf, OpenedStore, openedStore } from "../opened_store.ts";
 import { VolumeKey } from "./volume_key.ts";
 import { unwrapKey, wrapKey } from "./wrap.ts";
 
@@ -41,7 +41,7 @@ export async function createKey(
   volume: string,
   source: VolumeKeySource,
   { key = VolumeKey.random(), patienceMs = 0 }: CreateKeyOptions = {},
-): Promise<SealedStore> {
+): Promise<OpenedStore> {
   const kept = readKey(source);
   const bytes = encodeKey(wrapKey(key, volume, kept));
   kept.bytes.fill(0);
@@ -54,12 +54,12 @@ export async function createKey(
   if (there === undefined || !areEqual(there.bytes, bytes)) {
     throw damaged(store, name, "was written, and reads as something else");
   }
-  return new SealedStore(store, key);
+  return new OpenedStore(innerOf(store), key);
 }
 
 /**
  * A volume's store, opened with its key: what is put is sealed, and what is read is opened. A volume
- * that is not encrypted has the store as it is, as has one that is not there.
+ * that is not encrypted, or not there, has one without a key.
  *
  * @param source The key; undefined for none.
  * @throws {UblkError} `VOLUME_KEY` if the volume is encrypted and there is no key, or the wrong one; or
@@ -70,7 +70,7 @@ export async function unlocked(
   name: string,
   source: VolumeKeySource | undefined,
 ): Promise<Store> {
-  if (store instanceof SealedStore) return store;
+  if (keyOf(store) !== undefined) return store;
   const names = new ObjectNames(name);
   const head = await headIfReadable(store, names);
   // Whoever repairs a volume without a head, or collects what a removed one has left, needs its key.
@@ -80,7 +80,7 @@ export async function unlocked(
     ? [head.volume]
     : [];
   if (volumes.length === 0) {
-    if (source === undefined || head === undefined) return store;
+    if (source === undefined || head === undefined) return openedStore(store);
     throw keyError(name, "it is not encrypted, and a key was given", "leave the key out");
   }
   if (source === undefined) {
@@ -90,7 +90,7 @@ export async function unlocked(
   try {
     for (const volume of volumes) {
       const { key } = await readVolumeKey(store, names, volume, kept) ?? {};
-      if (key !== undefined) return new SealedStore(store, key);
+      if (key !== undefined) return new OpenedStore(innerOf(store), key);
     }
   } finally {
     kept.bytes.fill(0);

@@ -6,6 +6,7 @@
  * ```
  * object   HKDF-SHA-256(data key, salt, "ublk object" · magic 8 · volume 16 · number u64)
  * journal  HKDF-SHA-256(data key, salt, "ublk journal" · volume 16 · journal 16)
+ * blind    HKDF-SHA-256(data key, nothing, "ublk blind" · volume 16 · number u64 · sum u32)
  * ```
  *
  * So what was sealed as one object opens as no other, whatever it is called. The volume is the one that
@@ -95,6 +96,20 @@ export class VolumeKey {
   ): Uint8Array<ArrayBuffer> {
     const ids = [Uint8Array.fromHex(volume), Uint8Array.fromHex(journal)];
     return derivedKey(this.#bytes, salt, joined("ublk journal", ...ids));
+  }
+
+  /**
+   * Four bytes that make the sum of a run tell nothing. They are the same for the same run: a commit that is
+   * made again finds what it had put.
+   */
+  blindOf(volume: string, number: number, sum: number): number {
+    const place = new Uint8Array(12);
+    const view = new DataView(place.buffer);
+    view.setBigUint64(0, BigInt(number), true);
+    view.setUint32(8, sum, true);
+    const info = joined("ublk blind", Uint8Array.fromHex(volume), place);
+    const key = derivedKey(this.#bytes, new Uint8Array(), info);
+    return new DataView(key.buffer).getUint32(0, true);
   }
 
   /** Zeroes it. It opens nothing any more; derived keys do. */

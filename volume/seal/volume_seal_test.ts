@@ -132,6 +132,8 @@ Deno.test("the wrong key, or none, or one too many + is one line, and touches no
       await rejected(() => Volume.open("v", wrong), "VOLUME_KEY", "the key does not open it");
       await rejected(() => Volume.open("plain", wrong), "VOLUME_KEY", "it is not encrypted");
     }
+    const none = { store, size: "1M", key: { keyFile: `${folder}/none` } };
+    await rejected(() => Volume.create("w", none), "INVALID_ARGUMENT", "it cannot be read");
     // Whoever forgets `unlocked` changes nothing either.
     await using raw = await openStore(store);
     const encrypted = "encrypted";
@@ -268,7 +270,7 @@ Deno.test("a chunk that was swapped for another, or replaced + reads as EIO with
     view.setUint32(12, crc32(forged.subarray(0, dataAt)) >>> 0, true);
     const cases: [Uint8Array<ArrayBuffer>, RegExp][] = [
       [Deno.readFileSync(two), /chunks\/0+1: .*key does not open it/],
-      [forged, /a read of chunk 1, block 0: the volume's key does not open it/],
+      [forged, /v\/chunks\/0{15}1: the block at byte \d+: the volume's key does not open it/],
     ];
     for (const [other, words] of cases) {
       Deno.writeFileSync(one, other);
@@ -282,7 +284,7 @@ Deno.test("a chunk that was swapped for another, or replaced + reads as EIO with
         await Promise.resolve();
         assertEquals(lines.length, 1);
         if (cache === undefined) assertMatch(lines[0], words);
-        assertMatch(lines[0], /key does not open it/);
+        assertMatch(lines[0], /key does not open it|it is chunk 2/);
         assertEquals(await readAt(volume, 8 * BLOCK), secret(1));
       }
       await using inner = await openStore(store);
@@ -298,7 +300,7 @@ Deno.test("a batch of the journal that was forged + is not believed: the volume 
     const { store, journal, journalSize } = at;
     await Volume.create("v", { store, size: "16M", key: KEY });
     const options = { store, journal, journalSize, key: KEY };
-    const volume = await Volume.open("v", { ...options, patienceMs: 20 });
+    const volume = await Volume.open("v", options);
     await volume.write(secret(1), 0);
     await volume.flush();
     // What only the journal has: a copy of it, as it is now.

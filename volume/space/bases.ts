@@ -5,7 +5,7 @@
  * @module
  */
 
-import type { ManifestName } from "../committed.ts";
+import type { ManifestName } from "../state.ts";
 import type { SortedRuns } from "../map/block_map.ts";
 
 interface State {

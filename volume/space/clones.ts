@@ -15,11 +15,12 @@
 import type { Store } from "../../store/store.ts";
 import { isUblkError } from "../../uapi/error.ts";
 import { readCatalog } from "../catalog.ts";
-import { readAnyHead, readManifest, type VersionedHead } from "../committed.ts";
-import type { Catalog, CatalogEntry } from "../format/catalog.ts";
+import { decoded, readAnyHead, readManifest, type VersionedHead } from "../state.ts";
+import type { Catalog, CatalogEntry, FirstNumbers } from "../format/catalog.ts";
 import type { Ancestor } from "../format/manifest.ts";
 import { encodeHead } from "../format/head.ts";
-import { ObjectNames } from "../names.ts";
+import { Fields, volumeOfRecord } from "../format/record.ts";
+import { numberOf, ObjectNames } from "../names.ts";
 import type { Seam } from "../seam.ts";
 import { READER_MS } from "../snapshots.ts";
 
@@ -66,15 +67,18 @@ async function needs(
   seam: Seam,
 ): Promise<boolean> {
   const names = new ObjectNames(entry.name);
-  const found = await readAnyHead(store, names);
-  const catalog = (await readCatalog(store, names))?.catalog;
+  const found = await readAnyHead(store, names, { settled: true });
+  const catalog = (await readCatalog(store, names, { settled: true }))?.catalog;
   // Both were so at one moment if neither head nor catalog has changed around the other.
   if ((await readAnyHead(store, names))?.version !== found?.version) return true;
   const own = catalog?.volume === entry.id ? catalog : undefined;
   if (found?.head.volume !== entry.id) {
     // A head that is lost can be made again. One that was removed leaves a catalog that says so.
-    const isLost = own === undefined ? catalog === undefined : own.removed === undefined;
-    if (found === undefined && isLost) return true;
+    if (found === undefined && own !== undefined && own.removed === undefined) return true;
+    // Without that, only the clone's manifests tell it from one that was removed long ago.
+    const isLost = found === undefined && own === undefined &&
+      (catalog === undefined || await hasManifest(store, names, entry.id, catalog.removed));
+    if (isLost) return true;
     return own !== undefined && await doEntriesReach(store, names, own, source, seam);
   }
   if (found.head.beingMade) return !await giveUp(store, names, found, entry, seam);
@@ -83,6 +87,26 @@ async function needs(
   const mayGoBack = found.head.manifest < least || since > floor;
   return mayGoBack || isAmong(ancestors, source) ||
     own !== undefined && await doEntriesReach(store, names, own, source, seam);
+}
+
+/**
+ * Whether there is a manifest of a volume, or one that nobody can read.
+ *
+ * @param removed Manifests before that are being deleted: an interrupted making of the clone left them.
+ */
+async function hasManifest(
+  store: Store,
+  names: ObjectNames,
+  volume: string,
+  removed: FirstNumbers | undefined,
+): Promise<boolean> {
+  for await (const { name } of store.list(names.manifests)) {
+    if (numberOf(name, names.manifests)! < (removed?.manifest ?? 0)) continue;
+    const bytes = (await store.get(name))?.bytes;
+    if (bytes === undefined) continue;
+    if (decoded(store, name, () => volumeOfRecord(new Fields(bytes))) === volume) return true;
+  }
+  return false;
 }
 
 /** The copy of a clone has its ancestors' UUIDs, and not their names. */

@@ -1,4 +1,4 @@
-import { assertEquals } from "@std/assert";
+import { assertEquals, assertRejects } from "@std/assert";
 import { FaultyStore } from "../../store/faulty.ts";
 import { MemoryStore } from "../../store/memory.ts";
 import { inFolder, type VolumeFolders } from "../../tests/volumes/folders.ts";
@@ -6,7 +6,8 @@ import { copyVolume } from "../care/copy.ts";
 import { changeCatalog } from "../catalog.ts";
 import { checkVolume } from "../check.ts";
 import { cloneVolume } from "../clone.ts";
-import { briefClaim, Committed, readHead } from "../committed.ts";
+import { briefClaim, Committed } from "../committed.ts";
+import { readHead } from "../state.ts";
 import { NO_UUID } from "../format/record.ts";
 import { ObjectNames } from "../names.ts";
 import { MACHINE } from "../seam.ts";
@@ -113,5 +114,44 @@ Deno.test("a clone that comes back as a copy has everything itself + its source 
     await copyVolume(other, "c", store);
     assertEquals(await clonesOf(store), []);
     assertEquals((await checkVolume(store, "c")).findings, []);
+  });
+});
+
+Deno.test("a clone whose head is lost + under a name that had another volume + its source keeps everything", async () => {
+  await inFolder(async (at) => {
+    const store = new MemoryStore();
+    for (const name of ["v", "c"]) await Volume.create(name, { store, size: "1M" });
+    await overwrite(at, store, "v");
+    await removeVolume(store, "c");
+    await cloneVolume(store, "v", "c");
+    await store.delete("c/head");
+    assertEquals(await clonesOf(store), ["c"]);
+    await removeVolume(store, "c");
+    assertEquals(await clonesOf(store), []);
+  });
+});
+
+Deno.test("a clone whose making was interrupted, and begun again + is removed + its removed source leaves nothing", async () => {
+  await inFolder(async (at) => {
+    let heads = 0;
+    const store = new class extends MemoryStore {
+      override replace(...args: Parameters<MemoryStore["replace"]>) {
+        // The first head of the clone replaces the one that holds its name.
+        if (args[0] === NAMES.head && heads++ === 0) throw new Error("the power fails");
+        return super.replace(...args);
+      }
+    }();
+    await Volume.create("v", { store, size: "1M" });
+    await overwrite(at, store, "v");
+    await assertRejects(() => cloneVolume(store, "v", "c"), Error, "the power fails");
+    await cloneVolume(store, "v", "c");
+    await removeVolume(store, "v");
+    assertEquals((await checkVolume(store, "c")).findings, []);
+    await removeVolume(store, "c");
+    const left: string[] = [];
+    for (const name of ["v", "c"]) {
+      for await (const object of store.list(`${name}/`)) left.push(object.name);
+    }
+    assertEquals(left, ["v/catalog", "c/catalog"]);
   });
 });

@@ -20,7 +20,7 @@ import type { Store } from "../../store/store.ts";
 import { assert, isUblkError } from "../../uapi/error.ts";
 import { loadMaps } from "../attach.ts";
 import { catalogOf, changeCatalog } from "../catalog.ts";
-import { type ManifestName, readHead, readManifest } from "../committed.ts";
+import { type ManifestName, readHead, readManifest } from "../state.ts";
 import type { Catalog } from "../format/catalog.ts";
 import type { Manifest } from "../format/manifest.ts";
 import type { BlockMap } from "../map/block_map.ts";
@@ -47,7 +47,7 @@ export interface Freed {
 export interface HeldChunk {
   /** Its number. */
   readonly chunk: number;
-  /** Bytes of the object. */
+  /** Bytes of the object, or of its plain form ({@linkcode PlainSizes}). */
   readonly bytes: number;
   /** Bytes of data that are needed. */
   readonly neededBytes: number;
@@ -59,7 +59,9 @@ export interface Collected extends Freed {
   readonly manifest: Manifest;
   /** Its map of chunks. */
   readonly map: BlockMap;
-  /** Bytes of the chunks that are left. */
+  /** The chunks that are left, with their bytes. */
+  readonly left: readonly Pick<Listed, "number" | "bytes">[];
+  /** Their bytes in all. */
   readonly storedBytes: number;
   /** The chunks that are left and that neither a snapshot nor a clone nor a reader needs. */
   readonly held: readonly HeldChunk[];
@@ -115,7 +117,7 @@ export async function collectGarbage(parts: CollectParts): Promise<Collected | u
   if (needed === undefined) return undefined;
   let freed: Collected = {
     ...{ objects: 0, bytes: 0, chunks: 0, neededBytes: needed.bytes },
-    ...{ manifest: needed.manifest, map: needed.map, storedBytes: 0, held: [] },
+    ...{ manifest: needed.manifest, map: needed.map, left: [], storedBytes: 0, held: [] },
   };
   for (const { prefix, isNeeded } of needed.kinds) {
     const { left, unneeded } = await listed(store, prefix, isNeeded);
@@ -160,7 +162,7 @@ interface Needed {
   /** Its map of chunks. */
   readonly map: BlockMap;
   /** Looks at the chunks that are left. */
-  readonly held: (left: readonly Listed[]) => Pick<Collected, "storedBytes" | "held">;
+  readonly held: (left: readonly Listed[]) => Pick<Collected, "left" | "storedBytes" | "held">;
 }
 
 /** Reads everything that says what is needed. */
@@ -197,6 +199,7 @@ async function neededBy(
     map ??= chunks;
   }
   const held = (left: readonly Listed[]) => ({
+    left,
     storedBytes: left.reduce((sum, { bytes }) => sum + bytes, 0),
     held: left.filter(({ number }) => reach.has(number) && !others.has(number)).map(
       ({ number, bytes }) => {

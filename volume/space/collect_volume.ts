@@ -4,41 +4,42 @@
  * @module
  */
 
+import { realFiles } from "../../files/real.ts";
 import type { Store } from "../../store/store.ts";
 import { UblkError } from "../../uapi/error.ts";
 import { catalogOf, checkNotRemoved } from "../catalog.ts";
-import {
-  briefClaim,
-  Committed,
-  damaged,
-  decoded,
-  type ManifestName,
-  notFound,
-  readHead,
-} from "../committed.ts";
+import { briefClaim, Committed } from "../committed.ts";
+import { damaged, decoded, type ManifestName, notFound, readHead } from "../state.ts";
 import type { Head } from "../format/head.ts";
 import { AT, VolumeCounters } from "../counters.ts";
 import { ChunkAdder } from "../drain/add.ts";
 import { decodeManifest } from "../format/manifest.ts";
 import { NO_UUID } from "../format/record.ts";
+import { readIdentity } from "../journal/identity.ts";
+import { askServer } from "../marks/door.ts";
+import { isServed } from "../marks/served.ts";
 import { ObjectNames } from "../names.ts";
 import { MACHINE, type Seam } from "../seam.ts";
 import { type StoreLike, storeOf } from "../store_like.ts";
 import { waitForStore } from "../wait_for_store.ts";
 import { collectGarbage, type Freed } from "./collect.ts";
 import { Moves } from "./moves.ts";
+import { PlainSizes } from "./plain_sizes.ts";
 import { collectRemoved } from "./removed.ts";
 import { ON_REQUEST, sparseChunks } from "./sparse.ts";
 
 /** Time between two looks at the catalog, in milliseconds. */
 const LOOK_MS = 200;
-/** How long the server of a volume may take to get to it, in milliseconds. */
+/** How long the server of a volume may take to answer that it was asked, in milliseconds. */
+const ANSWER_MS = 10_000;
+/** How long it may take to get to it, in milliseconds. */
 const PATIENCE_MS = 300_000;
 
 /** Options of {@linkcode collectVolume}. */
 export interface CollectVolumeOptions {
   /**
-   * The folder of journals: with it, what is in the journal counts too if the volume is attached here.
+   * The folder of journals: with it, what is in the journal counts too if the volume is attached here, and
+   * its server is asked to collect at once.
    *
    * @default What the store has counts
    */
@@ -97,7 +98,7 @@ export async function collectVolume(
   }
   return found.head.journal === NO_UUID
     ? await collectDetached(opened, names, options)
-    : await collectAttached(opened, names, options);
+    : await collectAttached(opened, names, found.head, options);
 }
 
 async function collectDetached(
@@ -129,8 +130,9 @@ async function collectDetached(
       collected = (await collect())!;
     }
     let freed: Freed = collected;
+    const sizes = new PlainSizes();
     for (;;) {
-      const chunks = sparseChunks(collected, ON_REQUEST);
+      const chunks = sparseChunks(await sizes.of(store, names, collected), ON_REQUEST);
       if (chunks.size === 0) return freed;
       const moves = await Moves.read({ store, names, ...collected, chunks, bandwidth });
       const moved = await moveData(committed, moves);
@@ -160,12 +162,17 @@ async function moveData(committed: Committed, moves: Moves): Promise<number> {
 async function collectAttached(
   store: Store,
   names: ObjectNames,
+  attached: Head,
   options: CollectVolumeOptions,
 ): Promise<Freed> {
   const { journal, patienceMs = PATIENCE_MS, seam = MACHINE, onProgress } = options;
   const { volume } = names;
+  // Undefined if it is attached elsewhere.
+  const folder = journal === undefined ? undefined : folderHere(`${journal}/${volume}`, attached);
+  let isAsked = false;
+  let wasGone = false;
   const before = await bytesOf(store, names);
-  if (journal !== undefined) await waitForStore(store, volume, { journal });
+  if (folder !== undefined) await waitForStore(store, volume, { journal: journal! });
   const end = seam.clock() + patienceMs;
   let wanted: number | undefined = undefined;
   for (;;) {
@@ -183,12 +190,30 @@ async function collectAttached(
         return { ...freed, bytes };
       }
     }
+    if (folder !== undefined) {
+      const isGone = !isServed(realFiles, folder);
+      // The head may have been read just before it was detached.
+      if (isGone && wasGone) {
+        const hint = `attach it: ublk-volume attach ${volume}`;
+        throw busy(volume, head.host, "had it attached, and its server has died", hint);
+      }
+      wasGone = isGone;
+      isAsked ||= !isGone && await askServer(folder, { collect: wanted }, ANSWER_MS) === "asked";
+    }
     if (seam.clock() > end) {
-      const hint = "is it alive? its log says why it gives no space back";
+      const hint = isAsked
+        ? "its log says why it gives no space back"
+        : "is it alive? on that machine, this asks the server to";
       throw busy(volume, head.host, "has it attached, and has not got to it", hint);
     }
     await new Promise((resolve) => setTimeout(resolve, LOOK_MS));
   }
+}
+
+/** The folder of a journal if it is the one with which a volume is attached. */
+function folderHere(folder: string, { journal }: Head): string | undefined {
+  if (realFiles.status(folder) === undefined) return undefined;
+  return readIdentity(realFiles, folder)?.journal === journal ? folder : undefined;
 }
 
 /** The name of the manifest at the floor; undefined if the floor has risen since. */

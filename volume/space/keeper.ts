@@ -6,20 +6,24 @@
  *
  * A collection reads the whole block map. So the next one begins only after a pause of many times as
  * long. If the store has much more by now than is needed, or a move has just made chunks empty, the
- * pause is only as long as the collection was: then writes at full speed do not outrun it.
+ * pause is only as long as the collection was. And while the store has far more than is needed, commits
+ * wait for a collection that is under way, each for a moment: then writes at full speed fill the journal
+ * and are slowed, instead of filling the store.
  *
  * @module
  */
 
 import { Backoff, mayPass } from "../../store/retry.ts";
 import { startTimer } from "../../store/timer.ts";
-import type { Committed, ManifestName } from "../committed.ts";
+import type { Committed } from "../committed.ts";
+import type { ManifestName } from "../state.ts";
 import { AT, type VolumeCounters } from "../counters.ts";
 import type { Seam } from "../seam.ts";
 import { Bases } from "./bases.ts";
 import type { SortedRuns } from "../map/block_map.ts";
 import { type Collected, collectGarbage } from "./collect.ts";
 import { Moves, PendingMoves } from "./moves.ts";
+import { PlainSizes } from "./plain_sizes.ts";
 import { BESIDE_DRAIN, sparseChunks, type SparsePolicy } from "./sparse.ts";
 
 /** The shortest pause between two collections, in milliseconds. */
@@ -31,6 +35,11 @@ const PRESSED_FACTOR = 1;
 /** The store has to have grown by this part of what is needed, and by so many bytes. */
 const GROWN_PART = 1 / 64;
 const GROWN_BYTES = 16 << 20;
+
+/** With so many times what is needed, commits wait for the collection under way. */
+const HOLD_AT = 2;
+/** But for no longer than this, in milliseconds: writers may be waiting for room in the journal. */
+const HOLD_MS = 1000;
 
 /** The parts of a {@linkcode SpaceKeeper}. */
 export interface SpaceKeeperParts {
@@ -60,11 +69,16 @@ export class SpaceKeeper {
   readonly #timer: (ms: number, call: () => void) => () => void;
   readonly #bases: Bases;
   readonly #pending = new PendingMoves();
+  readonly #sizes = new PlainSizes();
   /** Data was moved since the last collection. */
   #hasMoved = false;
   readonly #backoff = new Backoff(Math.random, 1000, 60_000);
   /** The number of the manifest that was the last base. */
   #collected: number;
+  /** Somebody has asked for a collection by this manifest or a newer one. */
+  #asked: number | undefined = undefined;
+  /** There may be garbage that no commit has made. */
+  #mayFree = false;
   /** Counted bytes of chunks at the last collection, and what was stored and needed then. */
   #writtenBytes = 0;
   #storedBytes = 0;
@@ -101,6 +115,18 @@ export class SpaceKeeper {
     return moves;
   }
 
+  /** Waits before a commit, if writes have outrun the collection that is under way. */
+  async catchUp(): Promise<void> {
+    // Before the first collection has ended nobody knows.
+    const isOutrun = this.#neededBytes > 0 &&
+      this.#storedBytes + this.#grownBytes > HOLD_AT * this.#neededBytes;
+    if (this.#underWay === undefined || this.#isClosed || !isOutrun) return;
+    const late = Promise.withResolvers<void>();
+    const cancel = this.#timer(HOLD_MS, late.resolve);
+    await Promise.race([this.#underWay, late.promise]);
+    cancel();
+  }
+
   /** The volume has another manifest, by which no data has moved. */
   replaced(): void {
     this.#bases.replaced(this.#parts.committed.head);
@@ -110,6 +136,23 @@ export class SpaceKeeper {
   /** All reads of the engine are newer than so many commits. */
   quiet(commits: number): void {
     this.#bases.quiet(commits);
+    this.#look();
+  }
+
+  /**
+   * Collects as soon as the engine has reached a manifest, also if nothing was committed since the last
+   * collection, or that has just ended.
+   */
+  ask(manifest: number): void {
+    this.#asked = Math.max(this.#asked ?? 0, manifest);
+    this.#look();
+  }
+
+  /**
+   * Others may have made garbage: the next collection comes without a commit too, after the usual pause.
+   */
+  mayFree(): void {
+    this.#mayFree = true;
     this.#look();
   }
 
@@ -124,11 +167,12 @@ export class SpaceKeeper {
   #look(): void {
     if (this.#isClosed || this.#underWay !== undefined) return;
     const base = this.#bases.newest;
-    if (base.manifest === this.#collected) return;
+    const hasReason = base.manifest !== this.#collected || this.#mayFree;
+    if (!hasReason && !this.#isAskedFor(base)) return;
     this.#cancelTimer?.();
     this.#cancelTimer = undefined;
     const { seam } = this.#parts;
-    const ms = this.#dueMs - seam.clock();
+    const ms = this.#dueMs(base) - seam.clock();
     if (ms <= 0) {
       this.#underWay = this.#collect(base).finally(() => {
         this.#underWay = undefined;
@@ -142,17 +186,22 @@ export class SpaceKeeper {
     }
   }
 
-  get #dueMs(): number {
+  #isAskedFor({ manifest }: ManifestName): boolean {
+    return this.#asked !== undefined && manifest >= this.#asked;
+  }
+
+  #dueMs(base: ManifestName): number {
     if (this.#backoff.failures > 0) return this.#endedMs + this.#tookMs;
+    if (this.#isAskedFor(base)) return this.#endedMs;
     const pauseMs = this.#hasMoved || this.#hasGrown
       ? PRESSED_FACTOR * this.#tookMs
       : Math.max(PAUSE_MS, PAUSE_FACTOR * this.#tookMs);
     return this.#endedMs + pauseMs;
   }
 
-  /** Bytes of chunks since the last collection. */
+  /** Bytes of chunks since the last collection, in their plain form. */
   get #grownBytes(): number {
-    return this.#parts.counters.get(AT.chunkWrittenBytes) - this.#writtenBytes;
+    return this.#parts.counters.get(AT.chunkPlainBytes) - this.#writtenBytes;
   }
 
   /** Whether the store has grown, and has much more than was needed. */
@@ -174,13 +223,19 @@ export class SpaceKeeper {
       bandwidth,
     } = this.#parts;
     const began = seam.clock();
-    const writtenBytes = counters.get(AT.chunkWrittenBytes);
+    const writtenBytes = counters.get(AT.chunkPlainBytes);
     const grownBytes = this.#grownBytes;
+    // Whoever asks from now on asks for another collection: this one may see nothing newer.
+    const asked = this.#isAskedFor(base) ? this.#asked : undefined;
+    if (asked !== undefined) this.#asked = undefined;
+    const mayFree = this.#mayFree;
+    this.#mayFree = false;
     try {
       const isOver = () => this.#isClosed;
       this.#hasMoved = false;
       this.#pending.begin(this.#bases.since);
-      const collected = await collect({ store, names, base, seam, isOver });
+      const found = await collect({ store, names, base, seam, isOver });
+      const collected = found && await this.#sizes.of(store, names, found, isOver);
       this.#done(collected);
       // Until these chunks are gone the store grows as much as it has since the last collection.
       const chunks = collected === undefined
@@ -208,7 +263,12 @@ export class SpaceKeeper {
       this.#endedMs = seam.clock();
       this.#tookMs = this.#backoff.next();
       // What cannot get better is tried again with the next base.
-      if (!mayPass(error)) this.#collected = base.manifest;
+      if (!mayPass(error)) {
+        this.#collected = base.manifest;
+        return;
+      }
+      if (asked !== undefined) this.#asked = Math.max(this.#asked ?? 0, asked);
+      this.#mayFree ||= mayFree;
     }
   }
 

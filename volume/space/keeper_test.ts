@@ -26,6 +26,8 @@ class Rig {
   /** How often data was there to be moved. */
   moves = 0;
   failure: Error | undefined = undefined;
+  /** What a collection waits for. */
+  hanging: Promise<undefined> | undefined = undefined;
   readonly lines: string[] = [];
   readonly counters = new VolumeCounters();
   readonly keeper: SpaceKeeper;
@@ -50,6 +52,7 @@ class Rig {
       collect: ((parts) => {
         this.bases.push(parts.base.manifest);
         if (this.failure !== undefined) return Promise.reject(this.failure);
+        if (this.hanging !== undefined) return this.hanging;
         this.nowMs += this.tookMs;
         const freed = { objects: 1, bytes: 10, chunks: 1, ...this.sizes };
         const manifest = { blockSize: 4096, chunkSize: 4 * MIB };
@@ -105,7 +108,7 @@ Deno.test("SpaceKeeper + a store that has grown beyond what is needed + no fixed
   rig.commit();
   assertEquals(rig.pause!.ms, 10_000);
   // The pause under way is over as soon as it is seen that the store grows.
-  rig.counters.add(AT.chunkWrittenBytes, 32 * MIB);
+  rig.counters.add(AT.chunkPlainBytes, 32 * MIB);
   rig.commit();
   assertEquals(rig.pause!.ms, 300);
   await rig.wait();
@@ -120,7 +123,7 @@ Deno.test("SpaceKeeper + a store that grows + is moved ahead of", async () => {
   await rig.wait();
   // At 1.52 times what is needed, nothing has to be moved if no more is written.
   assertEquals([rig.moves, rig.lines], [0, []]);
-  rig.counters.add(AT.chunkWrittenBytes, 32 * MIB);
+  rig.counters.add(AT.chunkPlainBytes, 32 * MIB);
   rig.tookMs = 300;
   rig.commit();
   for (let turn = 0; turn < 20; turn++) await undefined;
@@ -132,7 +135,7 @@ Deno.test("SpaceKeeper + a collection that takes long + as long a pause, whateve
   rig.commit();
   rig.tookMs = 60_000;
   await rig.wait();
-  rig.counters.add(AT.chunkWrittenBytes, 1024 * MIB);
+  rig.counters.add(AT.chunkPlainBytes, 1024 * MIB);
   rig.commit();
   assertEquals(rig.pause!.ms, 60_000);
 });
@@ -144,10 +147,10 @@ Deno.test("SpaceKeeper + what is written is little beside what is needed + the l
   rig.commit();
   rig.tookMs = 300;
   await rig.wait();
-  rig.counters.add(AT.chunkWrittenBytes, 31 * MIB);
+  rig.counters.add(AT.chunkPlainBytes, 31 * MIB);
   rig.commit();
   assertEquals(rig.pause!.ms, 10_000);
-  rig.counters.add(AT.chunkWrittenBytes, MIB);
+  rig.counters.add(AT.chunkPlainBytes, MIB);
   rig.commit();
   assertEquals(rig.pause!.ms, 300);
 });
@@ -171,4 +174,85 @@ Deno.test("SpaceKeeper.close() + begins nothing any more", async () => {
   assertEquals(rig.pause, undefined);
   rig.commit();
   assertEquals([rig.pause, rig.bases], [undefined, []]);
+});
+
+Deno.test("SpaceKeeper.catchUp + a store with far more than is needed + waits for the collection, but not for long", async () => {
+  const rig = new Rig();
+  rig.sizes = { neededBytes: 100 * MIB, storedBytes: 150 * MIB };
+  rig.commit();
+  await rig.wait();
+  const { promise, resolve } = Promise.withResolvers<undefined>();
+  rig.hanging = promise;
+  const isHeld = async () => {
+    let isOver = false;
+    void rig.keeper.catchUp().then(() => isOver = true);
+    for (let turn = 0; turn < 20; turn++) await undefined;
+    return !isOver;
+  };
+  rig.counters.add(AT.chunkPlainBytes, 49 * MIB);
+  rig.commit();
+  if (rig.pause !== undefined) await rig.wait();
+  assertEquals(await isHeld(), false);
+  rig.counters.add(AT.chunkPlainBytes, 2 * MIB);
+  assertEquals(await isHeld(), true);
+  assertEquals(rig.pause?.ms, 1000);
+  rig.pause!.call();
+  const caughtUp = rig.keeper.catchUp();
+  resolve(undefined);
+  await caughtUp;
+  assertEquals(await isHeld(), false);
+});
+
+Deno.test("SpaceKeeper.ask + an idle volume, and one whose last collection took long + collects at once", async () => {
+  const rig = new Rig();
+  rig.tookMs = 60_000;
+  rig.keeper.ask(1);
+  for (let turn = 0; turn < 20; turn++) await undefined;
+  assertEquals([rig.bases, rig.pause], [[1], undefined]);
+  rig.keeper.ask(2);
+  rig.keeper.quiet(0);
+  for (let turn = 0; turn < 20; turn++) await undefined;
+  assertEquals(rig.bases, [1]);
+  rig.commit();
+  for (let turn = 0; turn < 20; turn++) await undefined;
+  assertEquals(rig.bases, [1, 2]);
+});
+
+// Regression: a look at the catalog found what the last collection had changed there, and had the next one
+// begin at once, however long it took.
+Deno.test("SpaceKeeper.mayFree + no commit since the last collection + collects after the usual pause", async () => {
+  const rig = new Rig();
+  rig.tookMs = 60_000;
+  rig.keeper.ask(1);
+  for (let turn = 0; turn < 20; turn++) await undefined;
+  assertEquals([rig.bases, rig.pause], [[1], undefined]);
+  rig.keeper.mayFree();
+  for (let turn = 0; turn < 20; turn++) await undefined;
+  assertEquals([rig.bases, rig.pause?.ms], [[1], 20 * 60_000]);
+  await rig.wait();
+  assertEquals([rig.bases, rig.pause], [[1, 1], undefined]);
+});
+
+Deno.test("SpaceKeeper.ask + while it collects + collects once more", async () => {
+  const rig = new Rig();
+  const { promise, resolve } = Promise.withResolvers<undefined>();
+  rig.hanging = promise;
+  rig.keeper.ask(0);
+  rig.keeper.ask(0);
+  assertEquals(rig.bases, [1]);
+  rig.hanging = undefined;
+  resolve(undefined);
+  for (let turn = 0; turn < 40; turn++) await undefined;
+  assertEquals([rig.bases, rig.pause], [[1, 1], undefined]);
+});
+
+Deno.test("SpaceKeeper.ask + a store that fails + collects later", async () => {
+  const rig = new Rig();
+  rig.failure = new StoreError("unavailable", "away");
+  rig.keeper.ask(0);
+  for (let turn = 0; turn < 20; turn++) await undefined;
+  assertEquals(rig.bases, [1]);
+  rig.failure = undefined;
+  await rig.wait();
+  assertEquals([rig.bases, rig.pause], [[1, 1], undefined]);
 });

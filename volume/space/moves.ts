@@ -9,7 +9,7 @@
 import type { Store } from "../../store/store.ts";
 import { assert } from "../../uapi/error.ts";
 import { PacedStore } from "../care/paced_store.ts";
-import { damaged, decoded } from "../committed.ts";
+import { damaged, decoded } from "../state.ts";
 import type { CollectedRun } from "../drain/collect.ts";
 import { decodeChunkTable, tableBytesOf } from "../format/chunk.ts";
 import type { Manifest } from "../format/manifest.ts";

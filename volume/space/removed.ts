@@ -9,7 +9,7 @@ import type { Store } from "../../store/store.ts";
 import { isUblkError } from "../../uapi/error.ts";
 import { loadMaps } from "../attach.ts";
 import { changeCatalog, readCatalog } from "../catalog.ts";
-import { decoded, readAnyHead, readManifest } from "../committed.ts";
+import { decoded, readAnyHead, readManifest } from "../state.ts";
 import type { Catalog, FirstNumbers } from "../format/catalog.ts";
 import { type Ancestor, decodeManifest } from "../format/manifest.ts";
 import { numberOf, ObjectNames } from "../names.ts";
@@ -138,7 +138,7 @@ export async function collectRemoved(
   for (;;) {
     const found = (await readCatalog(store, names))?.catalog;
     if (found?.removed === undefined) return undefined;
-    if (await readAnyHead(store, names) !== undefined) return undefined;
+    if (await readAnyHead(store, names, { settled: true }) !== undefined) return undefined;
     const { volume, removed } = found;
     const catalog = await dropEndedClones(store, names, volume, seam);
     let needed: Set<string>;
@@ -170,7 +170,8 @@ export async function collectRemoved(
   }
 }
 
-function isOlder(names: ObjectNames, object: string, first: FirstNumbers): boolean {
+/** Whether an object has a number before the first of the next volume of the name. */
+export function isOlder(names: ObjectNames, object: string, first: FirstNumbers): boolean {
   return (numberOf(object, names.chunks) ?? Infinity) < first.chunk ||
     (numberOf(object, names.runs) ?? Infinity) < first.run ||
     (numberOf(object, names.manifests) ?? Infinity) < first.manifest;

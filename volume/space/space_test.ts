@@ -1,16 +1,19 @@
-import { assert, assertEquals, assertRejects } from "@std/assert";
+import { assert, assertEquals, assertMatch, assertRejects } from "@std/assert";
+import { FaultyStore } from "../../store/faulty.ts";
 import { MemoryStore } from "../../store/memory.ts";
+import { UblkError } from "../../uapi/error.ts";
 import { Dice } from "../../uapi/dice.ts";
 import { inFolder } from "../../tests/volumes/folders.ts";
 import type { Manifest } from "../format/manifest.ts";
 import { loadMaps } from "../attach.ts";
 import { checkVolume } from "../check.ts";
 import { volumeInfo } from "../list.ts";
-import { readHead, stateOf } from "../committed.ts";
+import { readHead, stateOf } from "../state.ts";
 import { removeVolume } from "../list.ts";
 import { ObjectNames } from "../names.ts";
 import { PacedStore } from "../care/paced_store.ts";
 import { MACHINE } from "../seam.ts";
+import { createSnapshot, removeSnapshot } from "../snapshots.ts";
 import { Volume } from "../volume.ts";
 import { Bases } from "./bases.ts";
 import { collectGarbage } from "./collect.ts";
@@ -204,5 +207,44 @@ Deno.test("collectVolume + tells of each object that it deletes", async () => {
     const { objects } = await collectVolume(store, "v", { onProgress, bandwidth: 100 << 20 });
     assertEquals(told.map(([done]) => done), told.map((_, nth) => nth + 1));
     assertEquals([told.length, told.at(-1)], [objects, [objects, objects]]);
+  });
+});
+
+Deno.test("collectVolume + an attached volume without commits + what an earlier attachment and a snapshot have left", async () => {
+  await inFolder(async ({ journal }) => {
+    const store = new MemoryStore();
+    await Volume.create("v", { store, size: 1 << 20, chunkSize: "64K" });
+    await overwrite(store, journal, 3);
+    await createSnapshot(store, "v", "s");
+    await overwrite(store, journal, 2);
+    await using _volume = await Volume.open("v", { store, journal, journalSize: "16M" });
+    const options = { journal, patienceMs: 5000 };
+    const stored = async () => (await volumeInfo(store, "v")).storedBytes;
+    const before = await stored();
+    await collectVolume(store, "v", options);
+    const between = await stored();
+    await removeSnapshot(store, "v", "s");
+    await collectVolume(store, "v", options);
+    const after = await stored();
+    assert(
+      before > between && between > after && after < 1.1 * (1 << 20),
+      `${[before, between, after]}`,
+    );
+  });
+});
+
+Deno.test("collectVolume + a server that has died + says so at once", async () => {
+  await inFolder(async ({ journal }) => {
+    const store = new FaultyStore(new MemoryStore());
+    await Volume.create("v", { store, size: 1 << 20 });
+    const volume = await Volume.open("v", { store, journal, journalSize: "16M", patienceMs: 0 });
+    await volume.write(new Uint8Array(BLOCK).fill(1), 0);
+    await volume.sync();
+    store.faults = ({ name }) => name === "get" ? undefined : "unavailable";
+    await volume.close().catch(() => {});
+    store.faults = undefined;
+    const error = await assertRejects(() => collectVolume(store, "v", { journal }), UblkError);
+    assertEquals(error.code, "VOLUME_BUSY");
+    assertMatch(error.message, /its server has died.*attach it/);
   });
 });

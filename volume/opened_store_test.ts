@@ -1,21 +1,22 @@
 import { assert, assertEquals, assertThrows } from "@std/assert";
-import { MemoryStore } from "../../store/memory.ts";
-import { areEqual } from "../committed.ts";
+import { MemoryStore } from "../store/memory.ts";
+import { areEqual } from "./state.ts";
 import {
   CHUNK_HEADER_BYTES,
   ChunkWriter,
   decodeChunkTable,
   type Frame,
   tableBytesOf,
-} from "../format/chunk.ts";
-import { decodeManifest, encodeManifest, type Manifest } from "../format/manifest.ts";
-import { Fields, FormatError, sealRecord } from "../format/record.ts";
-import { decodeRun, encodeRun, Extents } from "../format/run.ts";
-import { ObjectNames } from "../names.ts";
-import { blockAsItLay, decodeAnyTable } from "./chunks.ts";
-import { openCipher } from "./gcm.ts";
-import { SealedStore } from "./sealed_store.ts";
-import { VolumeKey } from "./volume_key.ts";
+} from "./format/chunk.ts";
+import { decodeManifest, encodeManifest, type Manifest } from "./format/manifest.ts";
+import { Fields, FormatError, sealRecord } from "./format/record.ts";
+import { decodeRun, encodeRun, Extents } from "./format/run.ts";
+import { ObjectNames } from "./names.ts";
+import { decodeAnyTable } from "./pack/any_table.ts";
+import { blockAsItLay } from "./seal/chunks.ts";
+import { openCipher } from "./seal/gcm.ts";
+import { OpenedStore } from "./opened_store.ts";
+import { VolumeKey } from "./seal/volume_key.ts";
 
 // It stays open for the life of the process, which is no leak of the test that seals first.
 openCipher();
@@ -81,15 +82,15 @@ const OBJECTS: readonly {
 
 function stores(key = VolumeKey.random()) {
   const inner = new MemoryStore();
-  return { inner, key, store: new SealedStore(inner, key) };
+  return { inner, key, store: new OpenedStore(inner, key) };
 }
 
-async function put(store: MemoryStore | SealedStore, name: string, bytes: Uint8Array<ArrayBuffer>) {
+async function put(store: MemoryStore | OpenedStore, name: string, bytes: Uint8Array<ArrayBuffer>) {
   await store.delete(name);
   await store.putIfAbsent(name, bytes);
 }
 
-Deno.test("SealedStore + what was put comes back, and nothing of it lies in the store", async () => {
+Deno.test("OpenedStore + what was put comes back, and nothing of it lies in the store", async () => {
   const { inner, store } = stores();
   for (const { name, make, read } of OBJECTS) {
     const bytes = make(4);
@@ -108,7 +109,7 @@ Deno.test("SealedStore + what was put comes back, and nothing of it lies in the 
   }
 });
 
-Deno.test("SealedStore + a clone's ancestors are read without the key, its runs are not, and none is believed that was changed", async () => {
+Deno.test("OpenedStore + a clone's ancestors are read without the key, its runs are not, and none is believed that was changed", async () => {
   const { inner, store } = stores();
   const ancestors = [
     { name: "older", volume: "01".repeat(16), chunk: 5, run: 4 },
@@ -153,7 +154,7 @@ Deno.test("blockAsItLay + the same data is sealed to the same bytes, and no othe
   assertEquals(blockAsItLay(seals!, 3, bytes.slice(from, to)), undefined);
 });
 
-Deno.test("SealedStore + what is put again is sealed anew, and is the same", async () => {
+Deno.test("OpenedStore + what is put again is sealed anew, and is the same", async () => {
   const { inner, store } = stores();
   for (const { name, make } of OBJECTS) {
     const seen = [];
@@ -180,7 +181,7 @@ function otherVolume(
 
 const otherKey = (sealed: Uint8Array<ArrayBuffer>) => sealed;
 
-Deno.test("SealedStore + an object that was swapped, forged, cut or never sealed is none", async () => {
+Deno.test("OpenedStore + an object that was swapped, forged, cut or never sealed is none", async () => {
   const { inner, key, store } = stores();
   for (const { name, make, read } of OBJECTS) {
     await put(store, name(1), make(1));
@@ -200,7 +201,7 @@ Deno.test("SealedStore + an object that was swapped, forged, cut or never sealed
     await refused(flipped, /checksum is wrong/);
     // Of another volume, and with another key.
     for (const change of [otherVolume, otherKey]) {
-      const other = new SealedStore(inner, change === otherKey ? VolumeKey.random() : key);
+      const other = new OpenedStore(inner, change === otherKey ? VolumeKey.random() : key);
       await put(other, name(1), make(1));
       const bytes = (await inner.get(name(1)))!.bytes;
       await refused(change(bytes, make(1)), /does not open it/);
@@ -210,7 +211,7 @@ Deno.test("SealedStore + an object that was swapped, forged, cut or never sealed
   }
 });
 
-Deno.test("SealedStore + ranges of a chunk are those of the chunk, and single blocks are judged", async () => {
+Deno.test("OpenedStore + ranges of a chunk are those of the chunk, and single blocks are judged", async () => {
   const { inner, store } = stores();
   const chunk = chunkOf(1);
   const name = NAMES.chunk(1);
@@ -230,7 +231,7 @@ Deno.test("SealedStore + ranges of a chunk are those of the chunk, and single bl
   const [third, fourth] = [block(3), block(4)];
   there.set(fourth, dataAt + 3 * BLOCK);
   await put(inner, name, there);
-  const fresh = new SealedStore(inner, store.key);
+  const fresh = new OpenedStore(inner, store.key);
   for (const bytes of [(await fresh.get(name))!.bytes, there]) {
     const part = bytes.subarray(dataAt + 3 * BLOCK, dataAt + 4 * BLOCK);
     assert(!areEqual(part, chunk.subarray(dataAt + 3 * BLOCK, dataAt + 4 * BLOCK)));
