@@ -13,7 +13,7 @@ import { stripe } from "../backends/stripe.ts";
 import { log } from "../backends/wrappers/log.ts";
 import type { DiskDescription } from "../ctrl/params.ts";
 import { traitsOf } from "../disk/traits.ts";
-import { run, Scratch } from "../tests/scratch.ts";
+import { run, Scratch, unmount } from "../tests/scratch.ts";
 import { OpenedDisk } from "../disk/opened.ts";
 import { UblkError } from "../uapi/error.ts";
 import { openAllOfLibc } from "../uring/libc.ts";
@@ -70,7 +70,7 @@ class Ramfs extends Scratch {
   }
 
   override [Symbol.dispose]() {
-    run("umount", this.path);
+    unmount(this.path);
     super[Symbol.dispose]();
   }
 }

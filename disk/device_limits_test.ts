@@ -1,7 +1,7 @@
 import { assert, assertEquals, assertMatch, assertRejects } from "@std/assert";
 import { DiskModel } from "../tests/disk_model.ts";
 import { RingRequests } from "../tests/ring_requests.ts";
-import { run, Scratch } from "../tests/scratch.ts";
+import { run, Scratch, unmount } from "../tests/scratch.ts";
 import { OpenedDisk } from "./opened.ts";
 import { UblkError } from "../uapi/error.ts";
 import { UBLK_IO_OP_FLUSH, UBLK_IO_OP_READ, UBLK_IO_OP_WRITE } from "../uapi/ublk_io.ts";
@@ -40,7 +40,7 @@ class Device implements Disposable {
 
   [Symbol.dispose]() {
     run("losetup", "-d", this.path);
-    if (this.#isRamfs) run("umount", this.#scratch.path);
+    if (this.#isRamfs) unmount(this.#scratch.path);
     this.#scratch[Symbol.dispose]();
   }
 }

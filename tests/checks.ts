@@ -58,6 +58,7 @@ export const ALONE: Readonly<Record<string, string>> = {
   "queue/metadata_test.ts": "looks what is mapped where",
   "queue/ring_reads_test.ts": "looks what is mapped where",
   "queue/wait_test.ts": "counts descriptors",
+  "store/directory_test.ts": "fills a filesystem, and others' children keep what is removed",
   "volume/map/arena_test.ts": "measures the process's memory, and what is mapped where",
   "volume/s3_test.ts": "changes the environment",
   "vm/turns_test.ts": "takes locks, which are the process's",

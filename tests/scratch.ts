@@ -63,9 +63,39 @@ export class Scratch implements Disposable {
 
   /** Removes the folder and its contents. */
   [Symbol.dispose](): void {
-    if (this.#mounted) run("umount", this.path);
+    if (this.#mounted) unmount(this.path);
     Deno.removeSync(this.path, { recursive: true });
   }
+}
+
+/** How long a child may keep a copy of a descriptor, in milliseconds. */
+const COPIED_MS = 10_000;
+
+/**
+ * Unmounts a filesystem.
+ *
+ * A child that another thread of this process is starting has a copy of each of its descriptors until it
+ * executes its program. Meanwhile the filesystem is busy, though all its files have been closed.
+ */
+export function unmount(folder: string): void {
+  const end = performance.now() + COPIED_MS;
+  for (;;) {
+    try {
+      run("umount", folder);
+      return;
+    } catch (error) {
+      if (performance.now() > end) throw error;
+    }
+  }
+}
+
+/**
+ * Removes a file so that its space is free at once. As long as a child has a copy of its descriptor, see
+ * {@linkcode unmount}, a removed file keeps its space.
+ */
+export function removeWithSpace(path: string): void {
+  Deno.truncateSync(path, 0);
+  Deno.removeSync(path);
 }
 
 /** Runs a program and returns its output. */

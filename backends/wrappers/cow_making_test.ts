@@ -4,7 +4,7 @@ import { CrashableMachine } from "../../files/crashable_machine.ts";
 import type { FileOperationName } from "../../files/file_faults.ts";
 import { realFiles } from "../../files/real.ts";
 import { prepareOverlay, SIZE } from "../../tests/overlay.ts";
-import { allocatedBytes, Scratch } from "../../tests/scratch.ts";
+import { allocatedBytes, removeWithSpace, Scratch } from "../../tests/scratch.ts";
 import { fill, openStack, readBytes } from "../../tests/stack.ts";
 import { EFBIG, EINTR, EIO, ENOSPC } from "../../uapi/errno.ts";
 import { UblkError } from "../../uapi/error.ts";
@@ -145,7 +145,7 @@ function fullBeside(scratch: Scratch, bytes: number): Disposable {
     assert((error as { code?: string }).code === "ENOSPC", `${error}`);
   }
   if (bytes > 0) file.truncateSync(Deno.statSync(filler).size - bytes);
-  return { [Symbol.dispose]: () => Deno.removeSync(filler) };
+  return { [Symbol.dispose]: () => removeWithSpace(filler) };
 }
 
 Deno.test("cow + a step of its making that fails + nothing is left of it", async () => {

@@ -1,5 +1,5 @@
 import { assertEquals, assertRejects, assertThrows } from "@std/assert";
-import { Scratch } from "../../tests/scratch.ts";
+import { removeWithSpace, Scratch } from "../../tests/scratch.ts";
 import { UblkError } from "../../uapi/error.ts";
 import { openAllOfLibc } from "../../uring/libc.ts";
 import { initBackend, TEMPLATE } from "./init_backend.ts";
@@ -30,7 +30,7 @@ Deno.test({
     Deno.writeFileSync(filler, new Uint8Array(64 << 10));
     await assertRejects(() => initBackend([file]), UblkError, "ENOSPC");
     assertThrows(() => Deno.statSync(file), Deno.errors.NotFound);
-    Deno.removeSync(filler);
+    removeWithSpace(filler);
     await quietly(() => initBackend([file]));
     assertEquals(Deno.readTextFileSync(file), TEMPLATE);
   },
