@@ -70,6 +70,7 @@ export async function checkStoreConformance(open: () => Promise<Store>): Promise
   await tester.ranges();
   await tester.names();
   await tester.replacing();
+  await tester.deleting();
   await tester.races();
   await tester.lists();
   await tester.signals();
@@ -224,6 +225,26 @@ class Tester {
     this.#expect(await this.#get(name) === undefined, `replace ${name} brings back the deleted`);
   }
 
+  /** Deletes the right version, and no other. */
+  async deleting(): Promise<void> {
+    const name = this.#name("deleted");
+    const [first, second] = [this.#bytes(100), this.#bytes(100)];
+    const remove = (version: string) =>
+      this.#do(`delete ${name}`, () => this.#store.delete(name, { version }));
+    const one = await this.#put(name, first);
+    const two = (await this.#replace(name, second, one))!;
+    const isGone = await remove(one);
+    this.#expect(
+      await this.#get(name) !== undefined,
+      `delete ${name} deletes version ${two} instead of ${one}`,
+    );
+    this.#expect(!isGone, `delete ${name} with a stale version says that it has deleted it`);
+    await this.#found(name, second);
+    this.#expect(await remove(two), `delete ${name} says that there is another version`);
+    this.#expect(await this.#get(name) === undefined, `delete ${name} leaves it`);
+    this.#expect(await remove(two), `delete ${name} finds a version where there is nothing`);
+  }
+
   /** Of racing calls one wins, and the object is the winner's. */
   async races(): Promise<void> {
     const name = this.#name("races/one");
@@ -349,7 +370,7 @@ class Tester {
     return this.#do(`get ${name}`, () => this.#store.get(name, { range }));
   }
 
-  #delete(name: string): Promise<void> {
+  #delete(name: string): Promise<boolean> {
     return this.#do(`delete ${name}`, () => this.#store.delete(name));
   }
 

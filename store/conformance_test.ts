@@ -54,7 +54,14 @@ Deno.test("checkStoreConformance finds broken stores", async () => {
         return found && await right.replace(name, bytes, found.version);
       },
     }],
-    ["finds what was deleted", { delete: () => Promise.resolve() }],
+    ["finds what was deleted", { delete: () => Promise.resolve(true) }],
+    ["deletes version", { delete: (name) => right.delete(name) }],
+    ["with a stale version says", {
+      delete: async (name, terms) => {
+        await right.delete(name, terms);
+        return true;
+      },
+    }],
     ['get "" succeeds', { get: (name, terms) => right.get(name || "a", terms) }],
   ];
   for (const [words, broken] of wrong) {

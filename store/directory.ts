@@ -40,6 +40,7 @@ import { checkName, checkPrefix } from "./names.ts";
 import { ObjectLocks, type Pause } from "./object_locks.ts";
 import { checkRange } from "./ranges.ts";
 import {
+  type DeleteTerms,
   type GetTerms,
   type ListedObject,
   type Store,
@@ -268,13 +269,20 @@ export class DirectoryStore implements Store {
     }
   }
 
-  async delete(name: string, { signal }: StoreTerms = {}): Promise<void> {
-    await this.#do("delete", name, signal, async (where) => {
+  async delete(name: string, { version, signal }: DeleteTerms = {}): Promise<boolean> {
+    return await this.#do("delete", name, signal, async (where) => {
       using _lock = await this.#take(name, where, signal);
       const path = this.#folders.pathOf(name);
       // Also where there is nothing: a process that was killed may have deleted it.
       const isThere = this.#files.status(path)?.kind === "file";
-      if (!isThere) return this.#syncFor(() => this.#syncExisting(name));
+      if (!isThere) {
+        this.#syncFor(() => this.#syncExisting(name));
+        return true;
+      }
+      if (version !== undefined && this.#versionOf(name) !== version) {
+        this.#settle(name);
+        return false;
+      }
       const old = this.#setAside(path);
       try {
         this.#syncExisting(name);
@@ -287,6 +295,7 @@ export class DirectoryStore implements Store {
         throw error;
       }
       if (old !== undefined) this.#temporary.discard([old]);
+      return true;
     });
   }
 

@@ -9,6 +9,7 @@ import { assert } from "../uapi/error.ts";
 import { FAULTS_OF, type StoreCall, type StoreCallFault, type StoreCallName } from "./faults.ts";
 import type { StoreFaults } from "./faults.ts";
 import {
+  type DeleteTerms,
   type GetTerms,
   type ListedObject,
   type Store,
@@ -170,12 +171,16 @@ export class FaultyStore implements Store {
     if (fault === "unavailable") throw failure(call, this.url, "some entries are missing");
   }
 
-  async delete(name: string, terms: StoreTerms = {}): Promise<void> {
-    const remove = async (terms: StoreTerms) => {
-      await this.#inner.delete(name, terms);
-      this.#changed({ name, size: undefined });
+  async delete(name: string, terms: DeleteTerms = {}): Promise<boolean> {
+    const remove = async (terms: DeleteTerms) => {
+      const isGone = await this.#inner.delete(name, terms);
+      if (isGone) this.#changed({ name, size: undefined });
+      return isGone;
     };
-    await this.#change("delete", name, () => remove(terms), () => () => remove({}));
+    const { version } = terms;
+    const later = () => () => remove({ version });
+    // No race of it is lost: it has no such fault.
+    return (await this.#change("delete", name, () => remove(terms), later))!;
   }
 
   /** Does all that is late now. */

@@ -6,7 +6,15 @@
 
 import { checkName, checkPrefix } from "./names.ts";
 import { checkRange } from "./ranges.ts";
-import type { GetTerms, ListedObject, Store, StoredObject, StoreTerms, Version } from "./store.ts";
+import type {
+  DeleteTerms,
+  GetTerms,
+  ListedObject,
+  Store,
+  StoredObject,
+  StoreTerms,
+  Version,
+} from "./store.ts";
 
 /** An object in memory. Its bytes never change. */
 interface Kept {
@@ -98,10 +106,13 @@ export class MemoryStore implements Store {
   }
 
   // deno-lint-ignore require-await -- as above
-  async delete(name: string, { signal }: StoreTerms = {}): Promise<void> {
+  async delete(name: string, { version, signal }: DeleteTerms = {}): Promise<boolean> {
     checkName(name);
     signal?.throwIfAborted();
+    const found = this.#contents.objects.get(name)?.version;
+    if (version !== undefined && found !== undefined && found !== version) return false;
     this.#contents.objects.delete(name);
+    return true;
   }
 
   /** Does nothing: the contents of a named store stay until the thread ends. */

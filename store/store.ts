@@ -79,6 +79,17 @@ export interface GetTerms extends StoreTerms {
   readonly settled?: boolean;
 }
 
+/** Options of {@linkcode Store.delete}. */
+export interface DeleteTerms extends StoreTerms {
+  /**
+   * The only version that is deleted. Without one, a deletion whose answer was lost may still be done
+   * when somebody has made another object of that name.
+   *
+   * @default Whichever is there
+   */
+  readonly version?: Version;
+}
+
 /** A store of objects. Calls may overlap. */
 export interface Store extends AsyncDisposable {
   /** The store in a reader's terms, for errors: its URL without secrets. */
@@ -119,8 +130,13 @@ export interface Store extends AsyncDisposable {
    * may lag behind.
    */
   list(prefix: string, terms?: StoreTerms): AsyncIterable<ListedObject>;
-  /** Deletes an object. Durable once this resolves. One that is not there is deleted already. */
-  delete(name: string, terms?: StoreTerms): Promise<void>;
+  /**
+   * Deletes an object. Durable once this resolves. One that is not there is deleted already.
+   *
+   * @returns False if there is an object of another version than the one to be deleted: it is left as
+   *   it is. It may have been made after the other was deleted.
+   */
+  delete(name: string, terms?: DeleteTerms): Promise<boolean>;
   /**
    * The path of a file on this machine that holds an object byte for byte. A store without it has
    * objects that must be fetched.

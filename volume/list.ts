@@ -6,15 +6,15 @@
 
 import type { Files } from "../files/port.ts";
 import { realFiles } from "../files/real.ts";
-import type { Store } from "../store/store.ts";
+import type { Store, Version } from "../store/store.ts";
 import { UblkError } from "../uapi/error.ts";
 import { loadMaps } from "./attach.ts";
 import { catalogOf, readCatalog } from "./catalog.ts";
-import { notFound, readAnyHead, readHead, readManifest, stateOf } from "./state.ts";
+import { decoded, notFound, readAnyHead, readHead, readManifest, stateOf } from "./state.ts";
 import type { CatalogEntry } from "./format/catalog.ts";
 import type { Compression } from "./format/compression.ts";
 import type { Manifest } from "./format/manifest.ts";
-import type { Head } from "./format/head.ts";
+import { decodeHead, type Head } from "./format/head.ts";
 import { NO_UUID } from "./format/record.ts";
 import { segmentPaths } from "./journal/files.ts";
 import { forgetIdentity, type JournalIdentity, mayBeOf, readIdentity } from "./journal/identity.ts";
@@ -252,7 +252,7 @@ export async function removeVolume(
   const needed = volume === undefined
     ? await neededOfRemains(opened, names, { ...removal, uuid: undefined })
     : await neededOfRemoved(opened, names, { ...removal, ...volume });
-  if (volume !== undefined) await opened.delete(names.head);
+  if (volume !== undefined) await removeHead(opened, names, volume, force);
   // The mark is there. Nobody else's journal may go, of whatever volume that is.
   const marked = (await readCatalog(opened, names))?.catalog;
   if (journal !== undefined && marked !== undefined) {
@@ -264,25 +264,54 @@ export async function removeVolume(
   }
 }
 
+/** A head that may be removed. */
+interface RemovableHead {
+  /** The volume's UUID, unless the head is damaged. */
+  readonly uuid: string | undefined;
+  /** Of the object. */
+  readonly version: Version;
+}
+
 /** The volume's head, if there is one that may be removed. */
 async function headOf(
   store: Store,
   names: ObjectNames,
   force: boolean,
-): Promise<{ uuid: string | undefined } | undefined> {
+): Promise<RemovableHead | undefined> {
+  const object = await store.get(names.head, { settled: true });
+  if (object === undefined) return undefined;
+  const { version } = object;
   try {
-    const found = await readAnyHead(store, names, { settled: true });
-    if (found === undefined) return undefined;
+    const head = decoded(store, names.head, () => decodeHead(object.bytes));
     // Who has no journal changes a volume for a moment: a collection, a flattening, a rollback or a resize,
     // or one that was killed. It answers no writes that could be lost, and ends once the head is gone.
-    const { attached, journal, host, volume } = found.head;
+    const { attached, journal, host, volume } = head;
     if (attached && journal !== NO_UUID && !force) throw isAttached(names.volume, host);
-    return { uuid: volume };
+    return { uuid: volume, version };
   } catch (error) {
     // One that nobody can read is there all the same.
     const isDamaged = error instanceof UblkError && error.code === "VOLUME_DAMAGED";
     if (!isDamaged || !force) throw error;
-    return { uuid: undefined };
+    return { uuid: undefined, version };
+  }
+}
+
+/**
+ * Deletes a head. Since it was read, somebody may have attached the volume, and be answering writes:
+ * then it stays, unless that was asked for. Or the volume was removed by another call, and one was made
+ * that has the name now.
+ */
+async function removeHead(
+  store: Store,
+  names: ObjectNames,
+  { uuid, version }: RemovableHead,
+  force: boolean,
+): Promise<void> {
+  for (let wanted = version; !await store.delete(names.head, { version: wanted });) {
+    const now = await headOf(store, names, force);
+    if (now === undefined) return;
+    if (uuid !== undefined && now.uuid !== undefined && now.uuid !== uuid) return;
+    wanted = now.version;
   }
 }
 

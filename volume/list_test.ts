@@ -2,6 +2,7 @@ import { assert, assertEquals, assertRejects } from "@std/assert";
 import { inFolder } from "../tests/volumes/folders.ts";
 import { FaultyStore } from "../store/faulty.ts";
 import { MemoryStore } from "../store/memory.ts";
+import { StoreError } from "../store/store.ts";
 import { UblkError } from "../uapi/error.ts";
 import { checkVolume } from "./check.ts";
 import { listVolumes, removeVolume, volumeInfo } from "./list.ts";
@@ -136,6 +137,70 @@ Deno.test("removeVolume + the volume is being created + it is gone, or was never
   }
 });
 
+Deno.test("removeVolume + an answer that is lost, and a request that arrives late + spares the next volume", async () => {
+  const inner = new MemoryStore();
+  const store = new FaultyStore(inner);
+  await Volume.create("v", { store, size: "1M" });
+  store.faults = ({ name, object }) => {
+    if (name !== "delete" || object !== "v/head") return undefined;
+    store.faults = undefined;
+    return "late";
+  };
+  await assertRejects(() => removeVolume(store, "v"), StoreError, "it may be done later");
+  await removeVolume(inner, "v");
+  await Volume.create("v", { store: inner, size: "2M" });
+  await store.arrive();
+  assertEquals((await volumeInfo(inner, "v")).size, 2 << 20);
+});
+
+/** Runs something each time that the head is about to be deleted. */
+class HeadIsDeleted extends MemoryStore {
+  beforeHead: () => Promise<unknown> = () => Promise.resolve();
+
+  override async delete(...args: Parameters<MemoryStore["delete"]>) {
+    if (args[0] === "v/head") await this.beforeHead();
+    return await super.delete(...args);
+  }
+}
+
+Deno.test("removeVolume + the volume is attached meanwhile + refuses it, unless forced", async () => {
+  await inFolder(async ({ journal, journalSize }) => {
+    const store = new HeadIsDeleted();
+    await Volume.create("v", { store, size: "1M" });
+    let volume: Volume | undefined = undefined;
+    store.beforeHead = async () => {
+      volume ??= await Volume.open("v", { store, journal, journalSize });
+    };
+    assertEquals(await codeOf(() => removeVolume(store, "v")), "VOLUME_BUSY");
+    // Its writes were once answered, and the next commit found no volume.
+    await volume!.write(new Uint8Array(BLOCK).fill(1), 0);
+    await volume!.sync();
+    let commits = 0;
+    store.beforeHead = async () => {
+      if (++commits > 3) return;
+      await volume!.write(new Uint8Array(BLOCK).fill(commits), BLOCK);
+      await volume!.sync();
+    };
+    await removeVolume(store, "v", { force: true });
+    assertEquals(commits, 4);
+    assertEquals(await listVolumes(store), []);
+    await assertRejects(() => volume!.close(), UblkError);
+  });
+});
+
+Deno.test("removeVolume + another call removes it and one is made again meanwhile + spares that", async () => {
+  const store = new HeadIsDeleted();
+  await Volume.create("v", { store, size: "1M" });
+  store.beforeHead = async () => {
+    store.beforeHead = () => Promise.resolve();
+    await removeVolume(store, "v");
+    await Volume.create("v", { store, size: "2M" });
+  };
+  await removeVolume(store, "v");
+  assertEquals((await volumeInfo(store, "v")).size, 2 << 20);
+  assertEquals((await checkVolume(store, "v")).findings, []);
+});
+
 for (const isMarked of [false, true]) {
   const name = `removeVolume + twice at once, of what is left${isMarked ? " behind a mark" : ""}`;
   Deno.test(`${name} + spares a volume that is made meanwhile`, () => removedTwice(isMarked));
@@ -146,9 +211,9 @@ async function removedTwice(isMarked: boolean): Promise<void> {
     const left = "v/chunks/0000000000000001";
     let before = (_name: string): Promise<unknown> => Promise.resolve();
     await using store = new class extends MemoryStore {
-      override async delete(name: string) {
-        await before(name);
-        await super.delete(name);
+      override async delete(...args: Parameters<MemoryStore["delete"]>) {
+        await before(args[0]);
+        return await super.delete(...args);
       }
     }();
     if (isMarked) {

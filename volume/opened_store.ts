@@ -20,6 +20,7 @@
 
 import type {
   ByteRange,
+  DeleteTerms,
   GetTerms,
   ListedObject,
   Store,
@@ -264,9 +265,9 @@ export class OpenedStore implements Store {
     return this.inner.list(prefix, terms);
   }
 
-  async delete(name: string, terms?: StoreTerms): Promise<void> {
+  async delete(name: string, terms?: DeleteTerms): Promise<boolean> {
     this.#tables.delete(name);
-    await this.inner.delete(name, terms);
+    return await this.inner.delete(name, terms);
   }
 
   /** Does nothing: whoever opened the store closes it. */

@@ -130,6 +130,9 @@ export class FakeS3 implements AsyncDisposable {
     const found = this.objects.get(key);
     if (method === "PUT") return this.#put(key, found, headers, body, fault);
     if (method === "DELETE") {
+      const tag = fault === "conditions ignored" ? undefined : headers.get("if-match");
+      if (tag !== undefined && found === undefined) return errorAnswer("no key")!;
+      if (tag !== undefined && tag !== tagOf(found!)) return errorAnswer("412")!;
       this.objects.delete(key);
       return made(204, {}, new Uint8Array(0));
     }

@@ -9,9 +9,13 @@
  * | of > 16 MiB   | POST, PUTs, POST with the condition      | the same                              |
  * | `delete`      | DELETE                                   | the object is looked for; if there is |
  * |               |                                          | one, it may be another: an error      |
+ * | of a version  | DELETE, `If-Match`                       | the version is looked for             |
  *
  * What may pass is tried again with pauses, within a bound. A put is sent a second time only with the
  * same bytes and the same condition, so that at most one of both counts, whichever arrives first.
+ *
+ * Some stores do not know the condition of a DELETE, and ignore or refuse it. There the version is only
+ * looked at just before, and a request that arrives late deletes what is there by then.
  *
  * @module
  */
@@ -22,6 +26,7 @@ import { checkRange } from "../ranges.ts";
 import { retried } from "../retry.ts";
 import {
   type ByteRange,
+  type DeleteTerms,
   type GetTerms,
   type ListedObject,
   type Store,
@@ -183,26 +188,35 @@ export class S3Store implements Store {
     } while (token !== undefined);
   }
 
-  async delete(name: string, { signal }: StoreTerms = {}): Promise<void> {
+  async delete(name: string, { version, signal }: DeleteTerms = {}): Promise<boolean> {
     checkName(name);
     signal?.throwIfAborted();
     const where = this.#where("delete", name);
+    let condition: Record<string, string> = version === undefined ? {} : { "if-match": version };
     let isUnsure = false;
-    await this.#tried(signal, async () => {
-      if (isUnsure) {
-        if (await this.#whole(name, where, signal) === undefined) return;
+    return await this.#tried(signal, async () => {
+      if (version !== undefined || isUnsure) {
+        const found = await this.#whole(name, where, signal);
+        if (found === undefined) return true;
         // It may have been deleted, and made again by somebody else, whom a second request would hit.
-        throw new StoreError(
-          "refused",
-          `${where}: the store did not say whether it has deleted the object, and there is one; ` +
-            "run the command again",
-        );
+        if (version === undefined) throw unsureDeletion(where);
+        if (found.version !== version) return false;
       }
       const answer = await this.#changed(
-        () => this.#client.send({ method: "DELETE", key: this.#key(name), where, signal }),
+        () =>
+          this.#client.send({
+            ...{ method: "DELETE", key: this.#key(name), headers: condition, where, signal },
+          }),
         () => isUnsure = true,
       );
-      if (answer.status === 200 || answer.status === 204 || isAbsent(answer)) return;
+      if (answer.status === 200 || answer.status === 204 || isAbsent(answer)) return true;
+      if (version !== undefined && [409, 412].includes(answer.status)) {
+        throw new StoreError("unavailable", `${where}: ${answer.status}; others change it`);
+      }
+      if (answer.status === 501 && "if-match" in condition) {
+        condition = {};
+        throw new StoreError("unavailable", `${where}: 501; it is tried without a condition`);
+      }
       throw failureOf(answer, where);
     });
   }
@@ -408,5 +422,13 @@ function tagOf({ headers }: S3Answer, where: string): Version {
     "refused",
     `${where}: the answer has no strong ETag, by which a change would be noticed; ` +
       "use a store that has them, and no proxy that rewrites answers",
+  );
+}
+
+function unsureDeletion(where: string): StoreError {
+  return new StoreError(
+    "refused",
+    `${where}: the store did not say whether it has deleted the object, and there is one; ` +
+      "run the command again",
   );
 }

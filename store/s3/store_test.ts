@@ -34,6 +34,11 @@ function ofPuts(...faults: (FakeFault | undefined)[]): FakeS3["faults"] {
   return ({ method }) => method === "PUT" ? faults.shift() : undefined;
 }
 
+/** Gives the first deletions faults, one after the other. */
+function ofDeletes(...faults: (FakeFault | undefined)[]): FakeS3["faults"] {
+  return ({ method }) => method === "DELETE" ? faults.shift() : undefined;
+}
+
 /** The failure of a call. */
 async function failure(call: () => Promise<unknown>, fault: StoreFault): Promise<string> {
   const error = await assertRejects(call, StoreError);
@@ -259,6 +264,38 @@ Deno.test("S3Store.delete + never deletes what may be somebody else's", async ()
   server.faults = inTurn("503", "429");
   await store.delete("a");
   assertEquals(await store.get("a"), undefined);
+});
+
+Deno.test("S3Store.delete + a version + deletes that, and no other, whatever becomes of the answers", async () => {
+  await using server = new FakeS3();
+  await using store = opened(server);
+  const key = "some/prefix/a";
+  for (const [fault] of [...UNSURE, ["409"], ["501"], ["conditions ignored"]] as const) {
+    const version = (await store.putIfAbsent("a", A))!;
+    server.faults = ofDeletes(fault);
+    assertEquals(await store.delete("a", { version }), true, fault);
+    assertEquals(server.objects.get(key), undefined);
+    // Made again by another before the request that is sent again, or whose answer was lost.
+    server.objects.set(key, A);
+    server.faults = ({ method }) => {
+      if (method !== "DELETE") return undefined;
+      server.faults = undefined;
+      server.objects.set(key, B);
+      return fault === "conditions ignored" ? "412" : fault;
+    };
+    assertEquals(await store.delete("a", { version }), false, fault);
+    assertEquals(server.objects.get(key), B);
+    server.faults = undefined;
+    await store.delete("a");
+  }
+  // It is the store that compares: a look is over when the request arrives.
+  const version = (await store.putIfAbsent("a", A))!;
+  server.faults = ({ method }) => {
+    if (method === "DELETE") server.objects.set(key, B);
+    return undefined;
+  };
+  assertEquals(await store.delete("a", { version }), false);
+  assertEquals(server.objects.get(key), B);
 });
 
 Deno.test("S3Store.get + damaged bytes, other ranges and whole objects do not pass", async () => {

@@ -6,6 +6,7 @@
  */
 
 import {
+  type DeleteTerms,
   type GetTerms,
   type ListedObject,
   type Store,
@@ -69,8 +70,8 @@ export class StoreLink implements Store {
     yield* await this.#ask((store) => Array.fromAsync(store.list(prefix)));
   }
 
-  delete(name: string): Promise<void> {
-    return this.#ask((store) => store.delete(name));
+  delete(name: string, { version }: DeleteTerms = {}): Promise<boolean> {
+    return this.#ask((store) => store.delete(name, { version }));
   }
 
   /** Does nothing: the store is not the link's. */

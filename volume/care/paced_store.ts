@@ -5,6 +5,7 @@
  */
 
 import type {
+  DeleteTerms,
   GetTerms,
   ListedObject,
   Store,
@@ -70,7 +71,7 @@ export class PacedStore implements Store {
     return this.#store.list(prefix, terms);
   }
 
-  delete(name: string, terms?: StoreTerms): Promise<void> {
+  delete(name: string, terms?: DeleteTerms): Promise<boolean> {
     return this.#store.delete(name, terms);
   }
 

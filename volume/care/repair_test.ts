@@ -27,7 +27,10 @@ async function headOf(store: FragileStore) {
 
 /** Deletes an object, or flips a bit of it. */
 async function destroy(dice: Dice, store: FragileStore, name: string): Promise<void> {
-  if (dice.draw(2) === 0) return await store.delete(name);
+  if (dice.draw(2) === 0) {
+    await store.delete(name);
+    return;
+  }
   const { bytes } = (await store.get(name))!;
   await store.flip(name, dice.draw(bytes.length), 1 << dice.draw(8));
 }

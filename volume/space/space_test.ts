@@ -117,9 +117,9 @@ class SeenStore extends PacedStore {
     return super.get(...args);
   }
 
-  override async delete(name: string): Promise<void> {
+  override async delete(...args: Parameters<PacedStore["delete"]>) {
     await this.beforeDelete();
-    await super.delete(name);
+    return await super.delete(...args);
   }
 }
 
