@@ -29,13 +29,18 @@ export class Bucket {
   /** Makes a bucket. */
   static async make(ceph: Ceph, name: string): Promise<Bucket> {
     const bucket = new Bucket(name, ceph.endpoint);
-    using client = new S3Client({
-      place: placeOf(bucket.url(), () => undefined),
-      credentials: () => Promise.resolve(CEPH_KEYS),
-    });
+    using client = bucket.client();
     const { status } = await client.send({ method: "PUT", key: "", where: "make a bucket" });
     assertEquals(status, 200);
     return bucket;
+  }
+
+  /** A client for single requests. */
+  client(): S3Client {
+    return new S3Client({
+      place: placeOf(this.url(), () => undefined),
+      credentials: () => Promise.resolve(CEPH_KEYS),
+    });
   }
 
   /** The URL of a store in it, perhaps through a proxy. */

@@ -63,6 +63,27 @@ Deno.test("volumes in Ceph", async (t) => {
     for (const store of stores) await store[Symbol.asyncDispose]();
   });
 
+  await t.step("a deletion keeps its condition", async () => {
+    await using store = bucket.store();
+    using client = bucket.client();
+    const version = (await store.putIfAbsent("deleted", new Uint8Array([1])))!;
+    // By single requests: the store looks before it sends any.
+    const remove = async (tag: string) => {
+      const headers = { "if-match": tag };
+      const request = {
+        method: "DELETE",
+        key: "volumes/deleted",
+        where: "delete",
+        headers,
+      } as const;
+      return (await client.send(request)).status;
+    };
+    assertEquals(await remove('"0123456789abcdef0123456789abcdef"'), 412);
+    assertEquals((await store.get("deleted"))?.version, version);
+    assertEquals(await remove(version), 204);
+    assertEquals(await store.get("deleted"), undefined);
+  });
+
   await t.step("a large object goes in parts, by its condition", async () => {
     await using store = bucket.store();
     const [first, second] = [1, 2].map((value) => new Uint8Array(20 << 20).fill(value));
