@@ -34,7 +34,8 @@ async function countIn(store: DirectoryStore): Promise<number> {
   return parseInt(await textOf(store, "count") ?? "");
 }
 
-Deno.test("DirectoryStore + processes race + one wins each race, and none counts in vain", async () => {
+/** Has processes race. @returns How many of them have won at least one race. */
+async function race(): Promise<number> {
   using scratch = Scratch.inMemory();
   await using store = await DirectoryStore.open(scratch.path);
   await store.putIfAbsent("count", new TextEncoder().encode("0".padEnd(20_000, ".")));
@@ -54,9 +55,12 @@ Deno.test("DirectoryStore + processes race + one wins each race, and none counts
   const counts = lines.flat().filter((line) => line.startsWith("count "))
     .map((line) => Number(line.slice(6))).sort((a, b) => a - b);
   assertEquals(counts, Array.from({ length: CHILDREN * rounds }, (_, index) => index + 1));
-  // Something to look at when the losers are too few: they must have raced.
-  const wins = lines.map((one) => one.filter((line) => line.startsWith("put ")).length);
-  assert(wins.filter((count) => count > 0).length > 1, `${wins}`);
+  return lines.filter((one) => one.some((line) => line.startsWith("put "))).length;
+}
+
+Deno.test("DirectoryStore + processes race + one wins each race, and none counts in vain", async () => {
+  // One may win all where the machine runs it alone. But they must have raced.
+  for (let times = 1; await race() < 2; times++) assert(times < 3, "one process won all races");
 });
 
 Deno.test("DirectoryStore + a process is killed in a race + the others go on, and nothing is partial", async () => {

@@ -13,7 +13,7 @@ import { isUblkError } from "../uapi/error.ts";
 import { notFound, readHead, readManifest } from "./state.ts";
 import type { Manifest } from "./format/manifest.ts";
 import { NO_UUID } from "./format/record.ts";
-import { askServer } from "./marks/door.ts";
+import { askServer, type Outcome } from "./marks/door.ts";
 import { isServed } from "./marks/served.ts";
 import { segmentPaths } from "./journal/files.ts";
 import { readIdentity } from "./journal/identity.ts";
@@ -72,11 +72,14 @@ export async function waitForStore(
     return manifest;
   };
   let wanted: number | undefined = undefined;
+  let hasAsked = false;
   const end = performance.now() + PATIENCE_MS;
   while (wanted === undefined) {
     const manifest = await stored();
     if (manifest === undefined) return;
-    wanted = await askedSequence(folder) ?? lastSequence(files, folder, manifest);
+    const answer = await askServer(folder, { all: true }, ANSWER_MS);
+    hasAsked = isHeard(answer);
+    wanted = sequenceIn(answer) ?? lastSequence(files, folder, manifest);
     if (wanted !== undefined) break;
     if (performance.now() > end) throw untold(name);
     await wait(LOOK_MS);
@@ -85,17 +88,19 @@ export async function waitForStore(
     const manifest = await stored();
     if (manifest === undefined || manifest.sequence >= wanted) return;
     if (!isServed(files, folder)) throw unserved(name, manifest);
+    // A server that has just begun has no socket yet. It would wait for more to bring to the store.
+    hasAsked ||= isHeard(await askServer(folder, { all: true }, LOOK_MS));
     await wait(ms);
   }
 }
 
-/**
- * Has the server bring everything to the store.
- *
- * @returns The sequence of the last batch that it has answered; undefined if it does not tell.
- */
-async function askedSequence(folder: string): Promise<number | undefined> {
-  const answer = await askServer(folder, { all: true }, ANSWER_MS);
+/** Whether a server has got the question. One that is late with its answer has it, too. */
+function isHeard(answer: Outcome): boolean {
+  return answer !== "nobody" && answer !== "cut";
+}
+
+/** The sequence of the last batch that a server has answered; undefined if it does not tell. */
+function sequenceIn(answer: Outcome): number | undefined {
   const sequence = /^asked (\d+)$/.exec(answer)?.[1];
   return sequence === undefined ? undefined : Number(sequence);
 }

@@ -27,7 +27,7 @@ function large(seed: number): Uint8Array<ArrayBuffer> {
 }
 
 function opened(server: FakeS3): S3Store {
-  return S3Store.open(server.url, { credentials, tryMs: 5000, answerMs: 2000 });
+  return S3Store.open(server.url, { credentials, tryMs: 60_000, answerMs: 20_000 });
 }
 
 /** The requests of the last upload, without those of the probe. */

@@ -10,6 +10,7 @@ import type { Moves } from "../space/moves.ts";
 import { Board, DrainSide, EngineSide, ORDER_HURRY, ORDER_STOP } from "./board.ts";
 import type { Drainer, MadeCommit } from "./drainer.ts";
 import { drainLoop } from "./loop.ts";
+import { COMMIT_MS } from "./policy.ts";
 
 const MIB = 1 << 20;
 
@@ -57,6 +58,8 @@ class Rig implements AsyncDisposable {
     quiet: (commits: number) => void this.told.push(`quiet ${commits}`),
   };
   readonly ended: Promise<unknown>;
+  /** The clock, which stands still: nothing is committed because it has waited for long. */
+  nowMs = 0;
 
   constructor() {
     let owesCommit = false;
@@ -118,7 +121,7 @@ class Rig implements AsyncDisposable {
         marks: this.marks,
         lost: () => this.lost,
         position: 1000,
-        seam: MACHINE,
+        seam: { ...MACHINE, clock: () => this.nowMs },
         commitBytes: 64 * MIB,
       },
       counters: this.counters,
@@ -190,6 +193,22 @@ Deno.test("the drain commits at once if the journal is full, or if somebody asks
   rig.engine.published(4000, 3, 3);
   for (let turn = 0; turn < 5; turn++) await rig.settle();
   assertEquals(rig.commits, [2000, 3000]);
+});
+
+Deno.test("the drain commits what has waited for long enough, and not before", async () => {
+  await using rig = new Rig();
+  const look = () => {
+    new DrainSide(rig.board, rig.wakeFd).wake();
+    return rig.settle();
+  };
+  rig.engine.published(2000, 1, 1);
+  await rig.settle();
+  rig.nowMs = COMMIT_MS - 1;
+  await look();
+  assertEquals(rig.commits, []);
+  rig.nowMs = COMMIT_MS;
+  await look();
+  assertEquals(rig.commits, [2000]);
 });
 
 Deno.test("the drain stops only when all is drained and the volume is left in order", async () => {

@@ -123,9 +123,13 @@ Deno.test("decompress + other bytes + is false, and never more than the target h
   assert(!decompress(packed, new Uint8Array(data.length + 1)), "too long");
   const bomb = new Uint8Array(zstdCompressSync(new Uint8Array(1 << 25)));
   assert(bomb.length < 4_000);
-  const began = performance.now();
-  assert(!decompress(bomb, target), "a bomb");
-  assert(performance.now() - began < 100, "it was not blown up");
+  // The best of several: the machine may be busy with something else.
+  const times = Array.from({ length: 5 }, () => {
+    const began = performance.now();
+    assert(!decompress(bomb, target), "a bomb");
+    return performance.now() - began;
+  });
+  assert(Math.min(...times) < 100, "it was not blown up");
 });
 
 Deno.test("mayPay + data + is no only for what is random and does not repeat", () => {
