@@ -53,7 +53,7 @@ export function open(options: unknown): Backend {
       case "short":
         return (length - 512) as unknown as void;
       case "late":
-        return new Promise<void>((resolve) => setTimeout(resolve, 8000));
+        return new Promise<void>((resolve) => setTimeout(resolve, 12_000));
       case "never":
         return new Promise<void>(() => {});
       case "twice":

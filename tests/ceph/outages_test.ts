@@ -112,7 +112,7 @@ Deno.test("volumes in a Ceph that fails", async (t) => {
     await eachSeed(t, SEEDS, async (seed) => {
       const dice = new Dice(seed);
       await using proxy = new Proxy(ceph.endpoint, dice);
-      await using store = bucket.store(proxy.endpoint, { answerMs: 2000, tryMs: 60_000 });
+      await using store = bucket.store(proxy.endpoint, { answerMs: 10_000, tryMs: 60_000 });
       proxy.faults = () =>
         dice.draw(4) === 0 ? PROXY_FAULTS[dice.draw(PROXY_FAULTS.length)] : undefined;
       const name = `large/${seed}`;
@@ -128,7 +128,7 @@ Deno.test("volumes in a Ceph that fails", async (t) => {
     await eachSeed(t, SEEDS, async (seed) => {
       const dice = new Dice(seed);
       await using proxy = new Proxy(ceph.endpoint, dice);
-      await using store = bucket.store(proxy.endpoint, { answerMs: 2000, tryMs: 30_000 });
+      await using store = bucket.store(proxy.endpoint, { answerMs: 10_000, tryMs: 30_000 });
       using scratch = new Scratch();
       const options = { store, journal: scratch.path, journalSize: "16M" };
       const load = new Load(dice, BLOCKS);

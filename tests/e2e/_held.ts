@@ -64,7 +64,7 @@ export async function settled(timeoutMs = 10_000): Promise<Held> {
 
 /** Asserts that nothing is held that was not before, as soon as all has come to rest. */
 export async function assertAsBefore(before: Held, message?: string): Promise<void> {
-  const end = performance.now() + 10_000;
+  const end = performance.now() + 60_000;
   while (!equal(exactly(held()), exactly(before)) && performance.now() < end) {
     await new Promise((resolve) => setTimeout(resolve, 50));
   }

@@ -9,7 +9,7 @@ import { Volume, volume } from "../../volume.ts";
 import { counting, open, watched } from "../backends/counting.ts";
 
 /** The watch looks eight times in this, and sleeps after three looks. */
-const deadlineMs = 4000;
+const deadlineMs = 8000;
 const folder = await Deno.makeTempDir({ prefix: "ublk-idle-" });
 const at = { store: `${folder}/store`, journal: `${folder}/journal`, journalSize: "16M" };
 await Deno.mkdir(at.store);

@@ -15,7 +15,7 @@ const count = Number(Deno.args[0]);
 for (let started = 0; started < count; started += AT_ONCE) {
   const some = Array.from({ length: Math.min(AT_ONCE, count - started) }, async () => {
     const backend = counting(watched(1 << 20), "single", { style: "async" });
-    const { path } = await serve({ backend, depth: 4, deadlineMs: 4000 });
+    const { path } = await serve({ backend, depth: 4, deadlineMs: 8000 });
     console.log(path);
   });
   await Promise.all(some);

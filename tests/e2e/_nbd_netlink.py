@@ -11,8 +11,9 @@ import sys
 # include/uapi/linux/nbd-netlink.h
 CONNECT, RECONFIGURE = 1, 3
 INDEX, SIZE, BLOCK, TIMEOUT, SERVER_FLAGS, SOCKETS, DEAD_CONN_TIMEOUT = 1, 2, 3, 4, 5, 7, 8
-# A request without an answer for so long is sent again, and without a server it waits for so long.
-TIMEOUT_S, DEAD_CONN_TIMEOUT_S = 2, 120
+# A request without an answer for so long is sent again, and without a server it waits for so long. A
+# server that lives answers sooner, also on emulated CPUs that it shares.
+TIMEOUT_S, DEAD_CONN_TIMEOUT_S = 10, 120
 
 
 def shake_hands(path):

@@ -89,7 +89,7 @@ export async function stateOf(id: number): Promise<number> {
 /** Resolves once a device has a state. */
 export async function untilState(id: number, state: number): Promise<void> {
   await using control = await Control.open();
-  const endMs = performance.now() + 60_000;
+  const endMs = performance.now() + 180_000;
   while ((await control.getDevInfo(id)).state !== state) {
     if (performance.now() > endMs) throw new Error(`device ${id} never came to state ${state}`);
     await new Promise((resolve) => setTimeout(resolve, 20));

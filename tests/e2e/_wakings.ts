@@ -10,12 +10,13 @@ import { sleep } from "./_command.ts";
 const WINDOW_MS = 6_000;
 /**
  * Deno's own threads end some seconds after they were last needed, and wake for that; and V8 collects
- * the garbage of each isolate a few times, for half a minute after its last work.
+ * the garbage of each isolate a few times, for half a minute after its last work: on a machine with
+ * other work, for longer.
  */
-const WINDOWS = 12;
+const WINDOWS = 30;
 
 /** How often each thread of a process has slept so far. */
-function sleeps(pid: number): Map<string, number> {
+export function sleeps(pid: number): Map<string, number> {
   const found = new Map<string, number>();
   for (const { name } of Deno.readDirSync(`/proc/${pid}/task`)) {
     let status: string;
@@ -33,9 +34,9 @@ function sleeps(pid: number): Map<string, number> {
 }
 
 /** The threads of which one woke, in each of some windows, until there was none. */
-export async function wakings(pid: number, most = WINDOWS): Promise<string[][]> {
+export async function wakings(pid: number): Promise<string[][]> {
   const windows: string[][] = [];
-  for (let window = 0; window < most; window++) {
+  for (let window = 0; window < WINDOWS; window++) {
     const before = sleeps(pid);
     await sleep(WINDOW_MS);
     const woken = [...sleeps(pid)].filter(([thread, times]) => times !== before.get(thread));

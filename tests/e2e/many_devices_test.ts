@@ -57,9 +57,6 @@ Deno.test("many devices of one thread start, answer and stop, eight at a time, w
   await assertAsBefore(before);
 });
 
-/** Windows until V8 has tidied the heaps of so many Workers. */
-const WINDOWS = 20;
-
 /** The paths that the server has printed, once there are all of them. */
 async function paths(server: Running): Promise<string[]> {
   let printed = 0;
@@ -77,7 +74,7 @@ Deno.test("many devices with Promises and a Worker each sleep together, and each
   const command = ["run", "-A", "--no-check", script, `${WORKERS}`];
   await using server = new Running([Deno.execPath(), ...command]);
   const disks = await paths(server);
-  const windows = await wakings(server.pid, WINDOWS);
+  const windows = await wakings(server.pid);
   assertEquals(windows.at(-1), [], JSON.stringify(windows));
   // Two threads each: the Worker's own, and the one that sleeps for it.
   const threads = [...Deno.readDirSync(`/proc/${server.pid}/task`)].length;

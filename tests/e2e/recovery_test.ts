@@ -66,7 +66,7 @@ const BUSY = `
 `;
 
 async function untilThere(path: string): Promise<void> {
-  await sh('for i in $(seq 600); do test -e "$path" && exit 0; sleep 0.1; done; exit 1', { path });
+  await sh('for i in $(seq 1800); do test -e "$path" && exit 0; sleep 0.1; done; exit 1', { path });
 }
 
 /**
@@ -197,7 +197,7 @@ for (
         if (load) await new Promise((resolve) => setTimeout(resolve, 3000));
         {
           await using control = await Control.open();
-          await control.quiesceDev(id, 10_000);
+          await control.quiesceDev(id, 60_000);
         }
         assertEquals(await first.closed(), { reason: "quiesced", recoverable: true });
         await untilState(id, UBLK_S_DEV_QUIESCED);

@@ -5,7 +5,10 @@ import { assertOneLine, commandLine, runCommand } from "../integration/_run_comm
 import { deleteAll, list, nodes, records, run, Running, sleep, start, within } from "./_command.ts";
 import { testWhere } from "./_disk.ts";
 
-const END_MS = 30_000;
+/** For refusing to stop a disk in use, even in an emulated guest: `ublk del` once took a minute. */
+const REFUSE_MS = 50_000;
+/** How often a test tries to end `ublk add` before that is done, of which little is left. */
+const TRIES = 5;
 
 const ublk = (...args: string[]) => runCommand("ublk", args);
 
@@ -54,9 +57,13 @@ const exists = (path: string) => {
   }
 };
 
+const isNothingThere = () => nodes().length === 0 && records().length === 0;
+
 async function nothingLeft(pid?: number): Promise<void> {
   if (pid !== undefined) await until(`end of ${pid}`, () => !exists(`/proc/${pid}`));
-  assertEquals([nodes(), records()], [[], []]);
+  assertEquals(nodes(), []);
+  // A server removes its record itself, and `ublk del` does not wait for ever for that.
+  await until("the end of the records", () => records().length === 0);
 }
 
 /** What the driver offers. */
@@ -299,12 +306,22 @@ const STAGES: readonly [string, () => boolean][] = [
 
 for (const [stage, reached] of STAGES) {
   Deno.test(`whoever ends ublk add as soon as ${stage} ends the server too`, async () => {
-    await using adding = new Running(commandLine("ublk", ["add", "-t", "null"]));
-    await until(stage, reached);
-    adding.kill("SIGINT");
-    assertEquals(await adding.exitCode(END_MS), 130, adding.stderr);
-    assertEquals(adding.stdout, "");
-    await until("the server's end", () => nodes().length === 0 && records().length === 0);
+    for (let tries = 1;; tries++) {
+      await until("nothing left", isNothingThere);
+      await using adding = new Running(commandLine("ublk", ["add", "-t", "null"]));
+      await until(stage, reached);
+      try {
+        adding.kill("SIGINT");
+      } catch {
+        // It has ended.
+      }
+      const code = await adding.exitCode();
+      // It was done before the signal came; its device goes at the end of the scope.
+      if (code === 0 && adding.stdout.startsWith("dev id") && tries < TRIES) continue;
+      assertEquals([code, adding.stdout], [130, ""], adding.stderr);
+      await until("the server's end", isNothingThere);
+      return;
+    }
   });
 }
 
@@ -352,7 +369,7 @@ Deno.test("adding and deleting side by side hits nobody else's device", async ()
     }
   };
   await Promise.all([cycles(), cycles(), cycles()]);
-  await until("nothing left", () => nodes().length === 0 && records().length === 0);
+  await until("nothing left", isNothingThere);
 });
 
 testWhere(
@@ -439,7 +456,7 @@ Deno.test("a server is not the last one out of a mount namespace that has its di
     const fsck = await run("fsck.ext4", "-fn", path);
     assertEquals(fsck.code, 0, fsck.stdout);
     await done("del", "-n", `${id}`);
-    await until("nothing left", () => nodes().length === 0 && records().length === 0);
+    await until("nothing left", isNothingThere);
   } finally {
     await inside[Symbol.asyncDispose]();
     await Deno.remove(folder, { recursive: true });
@@ -510,7 +527,7 @@ Deno.test("ublk del and stop leave a disk in use alone and name its users, dead 
       1,
       /\/dev\/ublkb\d+ is swapped to \(.*\), held by loop\d+, open in process \d+ \(sleep\); swapoff .*--force -n/,
     );
-    assert(performance.now() - startMs < END_MS);
+    assert(performance.now() - startMs < REFUSE_MS);
     await sh(
       'swapoff "$0"; losetup -d $(losetup -j "$0" | cut -d: -f1); kill $(cat "$1/pid"); ' +
         'mkfs.ext4 -q "$0"; mount "$0" "$1"; ' +
@@ -535,7 +552,7 @@ Deno.test("ublk del and stop leave a disk in use alone and name its users, dead 
       /^ublk: warning: \/dev\/ublkb\d+ is deleted; its id stays taken until nobody uses it .*: it is mounted at /,
     );
     await sh('kill $(cat "$0.pid"); umount "$0"', folder);
-    await until("nothing left", () => nodes().length === 0 && records().length === 0);
+    await until("nothing left", isNothingThere);
   } finally {
     await run("umount", "-l", folder);
     await Deno.remove(folder, { recursive: true });

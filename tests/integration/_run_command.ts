@@ -51,7 +51,7 @@ export function commandLine(name: CommandName, args: readonly string[]): string[
 export async function runCommand(
   name: CommandName,
   args: readonly string[],
-  { wrap = [], limitMs = 60_000 }: { wrap?: readonly string[]; limitMs?: number } = {},
+  { wrap = [], limitMs = 180_000 }: { wrap?: readonly string[]; limitMs?: number } = {},
 ): Promise<Ran> {
   const [program, ...rest] = [...wrap, ...commandLine(name, args)];
   const { code, stdout, stderr } = await new Deno.Command(program, {

@@ -138,7 +138,7 @@ export async function output(
       },
       stdin: "null",
       stderr: "null",
-      signal: AbortSignal.timeout(60_000),
+      signal: AbortSignal.timeout(180_000),
     }).output();
     return new TextDecoder().decode(stdout);
   } catch (error) {

@@ -288,7 +288,7 @@ async function refused(backend: BackendSpec, code: UblkError["code"], message: R
   assertEquals(error.code, code);
   assertMatch(error.message, message);
   assert(!error.message.includes("\n"), "one line");
-  for (let tries = 0; threads() > before + 1 && tries < 100; tries++) {
+  for (let tries = 0; threads() > before + 1 && tries < 1000; tries++) {
     await new Promise((resolve) => setTimeout(resolve, 20));
   }
   // V8 and tokio may have started a helper thread of their own meanwhile, once.

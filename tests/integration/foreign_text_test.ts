@@ -24,7 +24,7 @@ async function inShell(
     cwd: ROOT,
     env: { NO_COLOR: "1", ...env },
     stdin: "null",
-    signal: AbortSignal.timeout(60_000),
+    signal: AbortSignal.timeout(180_000),
   }).output();
   const decoder = new TextDecoder();
   return { code, stdout: decoder.decode(stdout), stderr: decoder.decode(stderr) };

@@ -14,7 +14,7 @@ const PROMPT = "\x1b[?2004h";
 const CTRL_C = "\x03";
 const CTRL_Z = "\x1a";
 const CTRL_BACKSLASH = "\x1c";
-const LIMIT_MS = 30_000;
+const LIMIT_MS = 180_000;
 
 /** A shell at a terminal of its own. */
 class Terminal implements AsyncDisposable {
