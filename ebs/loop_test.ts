@@ -15,7 +15,7 @@ import type { EbsService } from "./service.ts";
 import { StoreExclusion } from "./store_exclusion.ts";
 
 const WISH = { volume: "v", access: "tcp", readOnly: false } as const;
-const PATIENCE_MS = 15_000;
+const PATIENCE_MS = 60_000;
 const QUIET_MS = 300;
 
 const NOBODY: Peers = { isThere: () => Promise.resolve(false) };
