@@ -8,6 +8,9 @@ import { type DiskUser, diskUsers, parseUsers, usersText, warnUsers } from "./us
 // It stays open for the life of the process, which is no leak of the test that opens it first.
 openAllOfLibc();
 
+/** Added to numbers: a look sees the processes of other suites and runs on this machine too. */
+const RUN = Deno.pid % 10_000;
+
 const NAMES: Readonly<Record<string, string>> = { 10: "bash", 20: "fio", 30: "(udev-worker)" };
 const parse = (...lines: string[]) => parseUsers(lines.join("\n") + "\n", (pid) => NAMES[pid]);
 const text = (...lines: string[]) => usersText(parse(...lines));
@@ -88,7 +91,7 @@ Deno.test("a process of udev is no user, and the server is told apart", () => {
 Deno.test("diskUsers finds a process by its descriptor, and not that of another disk", async () => {
   // No ublk here: a file that is called so stands in, since the path of a descriptor is looked at.
   const folder = await Deno.makeTempDir();
-  const id = 1_048_570;
+  const id = 1_020_000 + RUN;
   await Deno.writeTextFile(`${folder}/ublkb${id}`, "");
   await Deno.writeTextFile(`${folder}/ublkb${id}1`, "");
   const child = new Deno.Command("/bin/sh", {
@@ -113,7 +116,7 @@ Deno.test("diskUsers finds a process by its descriptor, and not that of another 
 });
 
 /** A number that no device has. */
-const ABSENT = 1_048_569;
+const ABSENT = 1_030_000 + RUN;
 
 /** Starts a look which finds a script of the test's own under the name of `ls`. */
 async function withLs(

@@ -122,7 +122,7 @@ async function fuzz(test: Deno.TestContext, synchronous: boolean): Promise<void>
       // The random clients know nothing of it.
       { name: "good", backend: arrayDisk(SIZE, { synchronous }) },
     ],
-    ...{ connections: 8, memory: 24 << 20, handshakeMs: 2000 },
+    ...{ connections: 8, memory: 24 << 20 },
   });
   await eachSeed(test, 200, async (seed) => {
     const dice = new Dice(seed);

@@ -245,6 +245,7 @@ Deno.test("serveNbd + impossible options + are refused, and nothing stays open",
     ],
     [{ backend: disk(), memory: "1MiB" }, /1048576 bytes are too few for 64 connections/],
     [{ backend: disk(), handshakeMs: -1 }, /a time of -1 ms/],
+    [{ backend: disk(), graceMs: -1 }, /a time of -1 ms/],
     [{ backend: disk(), listen: "unix:relative" }, /no absolute path; use unix:\/PATH/],
   ];
   for (const [options, words] of cases) {

@@ -117,6 +117,13 @@ export interface NbdServerOptions {
    */
   readonly deadlineMs?: number;
   /**
+   * Time that clients have at the end of the server, in milliseconds: for answers to requests that
+   * have come. A client that takes longer is disconnected.
+   *
+   * @default 5_000
+   */
+  readonly graceMs?: number;
+  /**
    * The server's certificate. Clients may then encrypt (STARTTLS), over TCP and Unix sockets. TLS 1.2
    * and later; there are no pre-shared keys.
    *
@@ -147,7 +154,7 @@ export interface NbdServer extends AsyncDisposable {
   readonly finished: Promise<void>;
   /**
    * Ends the server: takes no more clients, answers requests that have come, and closes the disks.
-   * Clients have 5 s for it. Idempotent.
+   * Clients have `graceMs` for it. Idempotent.
    *
    * @throws {unknown} The error of a disk's `close`.
    */
@@ -178,8 +185,9 @@ export async function serveNbd(options: ServeNbdOptions): Promise<NbdServer> {
     throw invalid("clients that do not encrypt have no certificates", "leave `required` out");
   }
   const requireTls = tls?.required ?? tls?.clientCa !== undefined;
+  const { graceMs, ...limits } = limitsOf(options);
   const terms = {
-    ...limitsOf(options),
+    ...limits,
     report: sparingReport(report),
     ...{ startTls: tls && serverTls(tls), requireTls },
   };
@@ -197,7 +205,7 @@ export async function serveNbd(options: ServeNbdOptions): Promise<NbdServer> {
   const listeners: Listening[] = [];
   stack.defer(async () => {
     for (const listener of listeners) listener.end();
-    await connections.end(GRACE_MS);
+    await connections.end(graceMs);
     for (const listener of listeners) await listener.release?.();
   });
   for (const address of addresses) {
@@ -261,7 +269,7 @@ async function openAll(
 
 function limitsOf(options: NbdServerOptions) {
   const { connections = CONNECTIONS, handshakes = HANDSHAKES } = options;
-  const { handshakeMs = HANDSHAKE_MS, deadlineMs = 0 } = options;
+  const { handshakeMs = HANDSHAKE_MS, deadlineMs = 0, graceMs = GRACE_MS } = options;
   for (const [name, count] of Object.entries({ connections, handshakes })) {
     if (Number.isSafeInteger(count) && count >= 1) continue;
     throw invalid(`${name} ${count} is not possible`, "use a whole number from 1 on");
@@ -275,9 +283,9 @@ function limitsOf(options: NbdServerOptions) {
     const hint = `use ${least} bytes at least, or fewer connections`;
     throw invalid(`${memory} bytes are too few for ${connections} connections`, hint);
   }
-  for (const ms of [handshakeMs, deadlineMs]) {
+  for (const ms of [handshakeMs, deadlineMs, graceMs]) {
     if (ms >= 0 && ms <= MOST_TIMER_MS) continue;
     throw invalid(`a time of ${ms} ms is not possible`, `use ${MOST_TIMER_MS} at most`);
   }
-  return { connections, memory, handshakes, handshakeMs };
+  return { connections, memory, handshakes, handshakeMs, graceMs };
 }

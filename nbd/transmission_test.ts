@@ -320,7 +320,7 @@ Deno.test("close + requests that came are answered, later ones get ESHUTDOWN", a
   const { promise, resolve } = Promise.withResolvers<void>();
   let isClosed = false;
   const disk = arrayDisk(MIB, { flush: () => promise, close: () => void (isClosed = true) });
-  await using rig = await NbdRig.of({ backend: disk });
+  await using rig = await NbdRig.of({ backend: disk, graceMs: 60_000 });
   using client = await NbdClient.at(rig.path);
   await client.request({ command: FLUSH, cookie: 5n });
   await client.perform({ command: READ, cookie: 1n, length: 512 });
@@ -335,6 +335,19 @@ Deno.test("close + requests that came are answered, later ones get ESHUTDOWN", a
   await closing;
   assertEquals(isClosed, true);
   await rig.server.finished;
+});
+
+Deno.test("close + a client whose request takes longer than it has + is disconnected", async () => {
+  const { promise, resolve } = Promise.withResolvers<void>();
+  const disk = arrayDisk(MIB, { flush: () => promise });
+  await using rig = await NbdRig.of({ backend: disk, graceMs: 50 });
+  using client = await NbdClient.at(rig.path);
+  await client.request({ command: FLUSH, cookie: 5n });
+  await client.perform({ command: READ, cookie: 1n, length: 512 });
+  const closing = rig.server.close();
+  await client.hungUp();
+  resolve();
+  await closing;
 });
 
 Deno.test("PAYLOAD_LEN + on the wrong command, or not on a WRITE + is EINVAL, and nothing is lost", async () => {

@@ -13,6 +13,7 @@ const TURN_MS = 4;
 /** The turns of a server. */
 export class Turns {
   readonly #turnMs: number;
+  readonly #now: () => number;
   /** Those with work that waits, in the order of their turns. */
   readonly #waiting = new Set<TurnLine>();
   /** A turn has begun, and a timer ends it. */
@@ -20,9 +21,13 @@ export class Turns {
   #startMs = 0;
   #timer: ReturnType<typeof setTimeout> | undefined;
 
-  /** @param turnMs Work of one turn in milliseconds. Default: 4. */
-  constructor(turnMs: number = TURN_MS) {
+  /**
+   * @param turnMs Work of one turn in milliseconds. Default: 4.
+   * @param now A clock in milliseconds. Default: the machine's.
+   */
+  constructor(turnMs: number = TURN_MS, now: () => number = () => performance.now()) {
     this.#turnMs = turnMs;
+    this.#now = now;
   }
 
   /** The line in which the work of a connection waits. */
@@ -42,9 +47,9 @@ export class Turns {
   }
 
   #hasTime(): boolean {
-    if (this.#hasBegun) return performance.now() - this.#startMs < this.#turnMs;
+    if (this.#hasBegun) return this.#now() - this.#startMs < this.#turnMs;
     this.#hasBegun = true;
-    this.#startMs = performance.now();
+    this.#startMs = this.#now();
     this.#timer = setTimeout(() => this.#next(), 0);
     return true;
   }

@@ -92,8 +92,7 @@ export class NbdClient implements Disposable {
   /** Connects, and answers the greeting. */
   static async greeted(path: string, flags = 3): Promise<NbdClient> {
     const client = await NbdClient.connect(path);
-    await client.#greet(flags);
-    return client;
+    return await client.#after(() => client.#greet(flags));
   }
 
   /**
@@ -124,8 +123,18 @@ export class NbdClient implements Disposable {
     contexts = false,
   ): Promise<NbdClient> {
     const client = await NbdClient.greeted(path);
-    await client.choose(form, name, contexts);
-    return client;
+    return await client.#after(() => client.choose(form, name, contexts));
+  }
+
+  /** Takes a step; if it fails, nobody has the client, so it hangs up. */
+  async #after(step: () => Promise<void>): Promise<this> {
+    try {
+      await step();
+      return this;
+    } catch (error) {
+      this[Symbol.dispose]();
+      throw error;
+    }
   }
 
   /** Chooses an export by GO. */

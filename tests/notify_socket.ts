@@ -9,6 +9,8 @@ import { testLibc as libc } from "./libc.ts";
 
 const AF_UNIX = 1;
 const SOCK_DGRAM = 2;
+/** No program that runs meanwhile inherits it: a socket that another one holds goes on to listen. */
+const SOCK_CLOEXEC = 0o2000000;
 const MSG_DONTWAIT = 0x40;
 
 /** A socket that receives notifications from its creation on. */
@@ -17,7 +19,7 @@ export class NotifySocket implements Disposable {
 
   /** Binds the socket to an absolute path, or to `@` and a name. */
   constructor(name: string) {
-    this.#fd = libc.socket(AF_UNIX, SOCK_DGRAM, 0);
+    this.#fd = libc.socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0);
     const path = new TextEncoder().encode(name.replace(/^@/, "\0"));
     const address = new Uint8Array(2 + path.length);
     address[0] = AF_UNIX;

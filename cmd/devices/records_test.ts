@@ -35,8 +35,11 @@ Deno.test("startTicksOf knows this process, and none of number -1", () => {
   assertEquals(startTicksOf(-1), undefined);
 });
 
+/** A number that no device has, nor another suite or run on this machine. */
+const ID = 1_000_000 + Deno.pid % 10_000;
+
 const SERVER = {
-  id: 1048575,
+  id: ID,
   program: "ublk",
   target: "null",
   pid: Deno.pid,

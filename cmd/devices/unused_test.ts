@@ -9,8 +9,8 @@ import { inUse, stopUnused } from "./unused.ts";
 // It stays open for the process's lifetime, so the first test to open it does not leak it.
 openAllOfLibc();
 
-/** A number that no device can have, so no disk of it is in use. */
-const ID = 1_048_571;
+/** A number that no device has, nor another suite or run on this machine: no disk of it is in use. */
+const ID = 1_040_000 + Deno.pid % 8_000;
 const info = { dev_id: ID, state: UBLK_S_DEV_LIVE } as ublksrv_ctrl_dev_info;
 
 /** A control device that refuses TRY_STOP_DEV a number of times, and records its commands. */

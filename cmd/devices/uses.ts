@@ -18,7 +18,7 @@ export interface Uses {
   readonly holders: readonly string[];
 }
 
-/** Time limit for the look, in milliseconds. */
+/** Usual time limit for the look, in milliseconds. */
 const LOOK_MS = 5_000;
 
 /**
@@ -45,9 +45,15 @@ while IFS= read -r line; do say "mount $line"; done </proc/self/mountinfo
 say "end "
 `;
 
-/** The uses of all existing disks by number; undefined if they cannot be determined. */
-export async function readUses(): Promise<ReadonlyMap<number, Uses> | undefined> {
-  const output = await outputWithin(startShell(SCRIPT, [], "piped"), LOOK_MS);
+/**
+ * The uses of all existing disks by number; undefined if they cannot be determined.
+ *
+ * @param limitMs Time limit in milliseconds. Default: 5,000.
+ */
+export async function readUses(
+  limitMs: number = LOOK_MS,
+): Promise<ReadonlyMap<number, Uses> | undefined> {
+  const output = await outputWithin(startShell(SCRIPT, [], "piped"), limitMs);
   return output?.endsWith("end \n") ? parseUses(output) : undefined;
 }
 

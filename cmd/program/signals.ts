@@ -27,16 +27,24 @@ export function heardSignals(): EndSignal[] {
     .filter((name) => name !== "SIGHUP" || !isIgnored(name));
 }
 
-/** Starts watching. `force` is called for a signal that comes at least a second after the first. */
-export function watchSignals(force: (name: EndSignal) => void): SignalWatch {
+/**
+ * Starts watching.
+ *
+ * @param force Called for a signal that comes at least a second after the first.
+ * @param now A clock in milliseconds. Default: the machine's.
+ */
+export function watchSignals(
+  force: (name: EndSignal) => void,
+  now: () => number = () => performance.now(),
+): SignalWatch {
   const first = new AbortController();
   let firstMs = 0;
   const listeners = heardSignals().map((name) => {
     const listener = () => {
       if (!first.signal.aborted) {
-        firstMs = performance.now();
+        firstMs = now();
         first.abort(name);
-      } else if (performance.now() - firstMs >= SECOND_SIGNAL_MS) {
+      } else if (now() - firstMs >= SECOND_SIGNAL_MS) {
         force(name);
       }
     };

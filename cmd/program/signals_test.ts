@@ -1,5 +1,6 @@
 import { assertEquals } from "@std/assert";
 import { openAllOfLibc } from "../../uring/libc.ts";
+import { SECOND_SIGNAL_MS } from "../../uring/signals.ts";
 import { type EndSignal, watchSignals } from "./signals.ts";
 
 // It stays open for the process's lifetime, so the first test to open it does not leak it.
@@ -9,18 +10,31 @@ const sleep = (ms: number) => new Promise((resolve) => setTimeout(resolve, ms));
 
 Deno.test("watchSignals takes a Ctrl-C that arrives twice for one, and a later one for force", async () => {
   const forced: EndSignal[] = [];
-  using watch = watchSignals((name) => forced.push(name));
-  Deno.kill(Deno.pid, "SIGHUP");
-  // Wait with a timer: a signal listener alone does not keep the event loop alive. Use SIGHUP for
-  // all of them: `deno test` itself ends on the others.
-  while (!watch.signal.aborted) await sleep(5);
-  assertEquals(watch.signal.reason, "SIGHUP");
-  Deno.kill(Deno.pid, "SIGHUP");
-  await sleep(1100);
-  assertEquals(forced, []);
-  Deno.kill(Deno.pid, "SIGHUP");
-  while (forced.length === 0) await sleep(10);
-  assertEquals(forced, ["SIGHUP"]);
+  let nowMs = 0;
+  using watch = watchSignals((name) => forced.push(name), () => nowMs);
+  // Told of each signal after the watch, because it listens later.
+  let heard = 0;
+  const hear = () => void heard++;
+  Deno.addSignalListener("SIGHUP", hear);
+  /** Sends one, and waits with a timer: a signal listener alone does not keep the event loop alive. */
+  const send = async () => {
+    const before = heard;
+    // SIGHUP for all of them: `deno test` itself ends on the others.
+    Deno.kill(Deno.pid, "SIGHUP");
+    while (heard === before) await sleep(5);
+  };
+  try {
+    await send();
+    assertEquals(watch.signal.reason, "SIGHUP");
+    nowMs += SECOND_SIGNAL_MS - 1;
+    await send();
+    assertEquals(forced, []);
+    nowMs += 1;
+    await send();
+    assertEquals(forced, ["SIGHUP"]);
+  } finally {
+    Deno.removeSignalListener("SIGHUP", hear);
+  }
 });
 
 // Once, closing the terminal ended a server under nohup.

@@ -147,10 +147,10 @@ Deno.test("StderrLog with a reader that never reads keeps going, bounded in memo
   for (let index = 0; index < 5000; index++) log.log(line);
   const startMs = performance.now();
   await log.flush(20);
-  assert(performance.now() - startMs < 5000, "flush gives up");
+  assert(performance.now() - startMs < 60_000, "flush gives up");
   // The reader wakes up: the queued lines arrive, then the number of dropped ones.
   end(new TextEncoder().encode(written[0]).length);
-  await log.flush(5000);
+  await log.flush(60_000);
   const text = written.join("");
   assert(text.length <= 2.2e6, `${text.length} characters were kept`);
   assertStringIncludes(text, "lines of log dropped");

@@ -31,6 +31,28 @@ export interface NotifyWish {
   readonly limitMs: number | undefined;
 }
 
+/** What a connection measures, and how long it waits. */
+export interface ManagerTerms {
+  /**
+   * Returns the work that the process has done so far. It makes progress if this has grown by 1.
+   *
+   * @default The process's use of the CPU, and the bytes that it has read and written
+   */
+  readonly effort?: () => number;
+  /**
+   * Interval of progress checks, in milliseconds.
+   *
+   * @default 2_000
+   */
+  readonly lookMs?: number;
+  /**
+   * Most time for a message that must arrive, in milliseconds.
+   *
+   * @default 5_000
+   */
+  readonly tryMs?: number;
+}
+
 /**
  * Reads the settings from the environment; undefined if there are none.
  *
@@ -56,20 +78,16 @@ export class ServiceManager implements Disposable {
   readonly #limitMs: number | undefined;
   readonly #effort: () => number;
   readonly #lookMs: number;
+  readonly #tryMs: number;
   #sender?: DatagramSender;
   #timer?: ReturnType<typeof setInterval>;
 
-  /**
-   * Creates the connection; nothing is sent yet.
-   *
-   * @param effort Returns the work that the process has done so far. It makes progress if this has
-   *   grown by 1.
-   * @param lookMs Interval of progress checks, in milliseconds.
-   */
-  constructor({ socket, limitMs }: NotifyWish, effort = processEffort, lookMs: number = LOOK_MS) {
+  /** Creates the connection; nothing is sent yet. */
+  constructor({ socket, limitMs }: NotifyWish, terms: ManagerTerms = {}) {
     this.#limitMs = limitMs;
-    this.#effort = effort;
-    this.#lookMs = lookMs;
+    this.#effort = terms.effort ?? processEffort;
+    this.#lookMs = terms.lookMs ?? LOOK_MS;
+    this.#tryMs = terms.tryMs ?? TRY_MS;
     this.#try(() => this.#sender = new DatagramSender(socket));
   }
 
@@ -129,7 +147,7 @@ export class ServiceManager implements Disposable {
 
   /** Retries for a while if the manager does not read: it may be busy starting other services. */
   async #tell(text: string): Promise<void> {
-    const endMs = performance.now() + TRY_MS;
+    const endMs = performance.now() + this.#tryMs;
     while (!this.#send(text) && performance.now() < endMs) {
       await new Promise((resolve) => setTimeout(resolve, AGAIN_MS));
     }

@@ -26,7 +26,8 @@ Deno.test("Progress shows how far it has come on a terminal, and takes it back",
       assert(performance.now() < endMs, "nothing is shown");
       await new Promise((resolve) => setTimeout(resolve, 20));
     }
-    assertEquals(terminal.texts, ["\rinflating: 25 %"]);
+    // A second one may have come meanwhile.
+    assertEquals(new Set(terminal.texts), new Set(["\rinflating: 25 %"]));
   }
   assertMatch(terminal.texts.at(-1)!, /^\r.*K$/, "the line is cleared");
 });
@@ -38,7 +39,7 @@ Deno.test("Progress shows nothing where nobody looks, and of what is done at onc
     {
       using _shown = progress.show();
       new Float64Array(progress.memory).set([50, 200]);
-      await new Promise((resolve) => setTimeout(resolve, isTerminal ? 0 : 900));
+      if (!isTerminal) await new Promise((resolve) => setTimeout(resolve, 900));
     }
     assertEquals(out.texts, []);
   }

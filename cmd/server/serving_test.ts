@@ -9,8 +9,8 @@ import { serveUntilEnd, type Serving } from "./serving.ts";
 // It stays open for the process's lifetime, so the first test to open it does not leak it.
 openAllOfLibc();
 
-/** A number that no device has. */
-const ID = 1_048_568;
+/** A number that no device has, nor another suite or run on this machine. */
+const ID = 1_010_000 + Deno.pid % 10_000;
 
 /** Serves a fake device until the `fault` makes it fail; returns the calls made on the device. */
 async function serveFailing(fault: Partial<Serving>): Promise<string[]> {

@@ -47,9 +47,19 @@ const connection = await connect({
   },
   ...{ pingInterval: 500, maxPingOut: 2, timeout: 2000, waitOnFirstConnect: true },
 });
-const real = await openNatsBucket({
-  ...{ connection, bucket: "CUTS", ttlMs, timeoutMs: TIMEOUT_MS },
-});
+/** Opens the bucket. A machine that is just starting all of this may take longer than a call may. */
+async function openedBucket(): Promise<Awaited<ReturnType<typeof openNatsBucket>>> {
+  for (let left = 20;; left--) {
+    try {
+      return await openNatsBucket({ connection, bucket: "CUTS", ttlMs, timeoutMs: TIMEOUT_MS });
+    } catch (error) {
+      if (left === 0) throw error;
+      await pause(100);
+    }
+  }
+}
+
+const real = await openedBucket();
 const bucket = Object.assign(Object.create(real) as typeof real, {
   ...{ ttlMs: real.ttlMs, create: real.create.bind(real), get: real.get.bind(real) },
   delete: real.delete.bind(real),

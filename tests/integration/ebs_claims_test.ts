@@ -12,7 +12,7 @@ import { NatsServer } from "../ebs/nats_server.ts";
 // Open libc for good, outside any test: the sanitizer would report a leak.
 openAllOfLibc();
 
-const TTL_MS = 1500;
+const TTL_MS = 4000;
 const pause = (ms: number) => new Promise<void>((resolve) => setTimeout(resolve, ms));
 
 Deno.test("claims over NATS: one has it, renews it, releases it, loses it with the server", async () => {

@@ -10,11 +10,12 @@ const SNIPPETS = snippetsOf(PAGE).filter(({ language, runBy }) =>
   language === "sh" && runBy !== undefined
 );
 
-/** A port that is free now. */
-function freePort(): number {
-  using listener = Deno.listen({ hostname: "127.0.0.1", port: 0 });
-  return listener.addr.port;
-}
+/** Waits until the server listens, and takes the port out of its file. */
+const TAKE_PORT = String.raw`port=
+until [ -n "$port" ]; do
+  sleep 0.1
+  port=$(sed -n 's|.*"nats://127.0.0.1:\([0-9]*\)".*|\1|p' ports/* 2> /dev/null || true)
+done`;
 
 Deno.test("docs/ebs.md + its command lines and its program + work in their order", async () => {
   assertEquals(SNIPPETS.length, 2);
@@ -27,23 +28,32 @@ Deno.test("docs/ebs.md + its command lines and its program + work in their order
   const program = `${scratch.path}/bin/ublk-ebs`;
   Deno.writeTextFileSync(program, `#!/bin/sh\nexec ${words.map((w) => `'${w}'`).join(" ")} "$@"\n`);
   Deno.chmodSync(program, 0o755);
-  const port = `${freePort()}`;
   const ours = (text: string) =>
-    text.replaceAll("deno task ", "").replaceAll("4222", port)
+    text.replaceAll("deno task ", "")
+      // The server chooses a port that is free, and tells it in a file.
+      .replaceAll("--port 4222", "--port -1 --ports_file_dir $PWD/ports")
+      .replaceAll("4222", "$port")
       .replaceAll("deno run -A", `deno run -A --config ${ROOT}deno.json`)
       // The server's standard address is another one here; journals of 1 GiB take time to make.
-      .replaceAll(/ublk-ebs (serve|status)/g, `ublk-ebs $1 --nats nats://127.0.0.1:${port}`)
+      .replaceAll(/ublk-ebs (serve|status)/g, "ublk-ebs $1 --nats nats://127.0.0.1:$port")
       .replaceAll(/ublk-ebs serve/g, "ublk-ebs serve --journal-size 16M")
-      .replaceAll(/--node (\w+)(.*)&$/gm, "--node $1$2>> $1.out 2>&1 &");
+      .replaceAll(/--node (\w+)(.*)&$/gm, "--node $1$2>> $1.out 2>&1 &")
+      // On a slow machine the second node's answer may come after the status was told.
+      .replaceAll(
+        /^ublk-ebs status.*$/gm,
+        `for _ in 1 2 3; do
+          $& > status
+          if grep -q '^one ' status && grep -q '^two ' status; then break; fi
+        done
+        cat status`,
+      );
   const [start, use] = SNIPPETS.map(({ text }) => ours(text));
   const ready = (file: string) => `until grep -qs serves ${file}; do sleep 0.1; done`;
   const script = [
     "set -euo pipefail",
     "trap 'kill $(jobs -p) 2>/dev/null || true; wait' EXIT",
-    start.replace(
-      /&$/m,
-      `> /dev/null 2>&1 &\nuntil (: > /dev/tcp/127.0.0.1/${port}) 2>/dev/null; do sleep 0.1; done`,
-    ),
+    "mkdir ports",
+    start.replace(/&$/m, () => `> /dev/null 2>&1 &\n${TAKE_PORT}`),
     ...[ready("one.out"), ready("two.out")],
     use,
   ].join("\n");

@@ -185,7 +185,7 @@ Deno.test("work that takes longer than its client waits + goes on, is announced 
     },
     drain: () => Promise.resolve(),
   };
-  const { service } = await cluster.node("one", { exporter, answerMs: 50 });
+  const { service } = await cluster.node("one", { exporter, answerMs: 1000 });
   await service.create({ id: "vol-1", bytes: 64 * MIB });
   const announced: Body[] = [];
   for (const subject of ["ebs.mount.response", "ebs.unmount.response"]) {
@@ -194,7 +194,7 @@ Deno.test("work that takes longer than its client waits + goes on, is announced 
   }
   const slow = await cluster.ask("ebs.one.mount", { Name: "vol-1" });
   assertEquals([slow.Mounted, slow.Code, slow.Retryable], [false, "unavailable", true]);
-  const other = await cluster.node("two", { exporter, answerMs: 50 });
+  const other = await cluster.node("two", { exporter, answerMs: 1000 });
   void cluster.client.publish("ebs.two.mount", '{"Name":"vol-1"}');
   await cluster.ask("ebs.two.status");
   // It does not hold up the end of a service either.

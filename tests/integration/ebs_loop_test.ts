@@ -18,7 +18,8 @@ const VOLUMES = ["vol-1", "vol-2"];
 const ROUNDS = 8;
 /** The round before which a node is killed. */
 const KILL_ROUND = 4;
-const PATIENCE_MS = 20_000;
+/** A loop that cannot do something waits up to 10 s before it tries again. */
+const PATIENCE_MS = 60_000;
 /** What a request may be refused with. */
 const REFUSALS = new Set(["VolumeInUse", "Unavailable", "InvalidVolume.NotFound"]);
 

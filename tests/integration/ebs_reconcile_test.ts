@@ -18,7 +18,7 @@ import { Scratch } from "../scratch.ts";
 openAllOfLibc();
 
 const BLOCK = 4096;
-const TTL_MS = 2000;
+const TTL_MS = 4000;
 const PATIENCE_MS = 30_000;
 
 async function until(isSo: () => boolean | Promise<boolean>, words: string): Promise<void> {
