@@ -17,7 +17,15 @@
 import { retried } from "../store/retry.ts";
 import { UblkError } from "../uapi/error.ts";
 import { putManifest } from "./committed.ts";
-import { exists, freeName, lostName, newHead, placeholder, putFirstHead } from "./create.ts";
+import {
+  exists,
+  firstNumbers,
+  freeName,
+  lostName,
+  newHead,
+  placeholder,
+  putFirstHead,
+} from "./create.ts";
 import type { Manifest } from "./format/manifest.ts";
 import { ObjectNames, referenceOf } from "./names.ts";
 import type { VolumeKeySource } from "./seal/key_source.ts";
@@ -98,12 +106,13 @@ export async function cloneVolume(
   // Before anything is changed.
   const before = await patiently(() => stateOfReference(opened, reference));
   checkSize(clone, size, before.manifest);
-  const { first, version } = await patiently(() => freeName(opened, names, "clone to", seam));
+  const version = await patiently(() => freeName(opened, names, "clone to", seam));
   const volume = seam.uuid();
   const time = seam.now();
   const held = placeholder(volume, seam, time);
   const place = await patiently(() => putFirstHead(opened, names, held, version));
   if (place === undefined) throw exists(opened, clone, "clone to");
+  const first = await patiently(() => firstNumbers(opened, names));
   const entry = { name: clone, kind: "clone", id: volume } as const;
   const { manifest: shared } = await patiently(() => keepFor(opened, reference, entry, seam));
   checkSize(clone, size, shared);

@@ -53,9 +53,10 @@ export async function createVolume(
   await plain.verify?.();
   const volume = seam.uuid();
   const time = seam.now();
-  const { first, version } = await freeName(plain, names, "create", seam);
+  const version = await freeName(plain, names, "create", seam);
   const place = await putFirstHead(plain, names, placeholder(volume, seam, time), version);
   if (place === undefined) throw exists(plain, name, "create");
+  const first = await firstNumbers(plain, names);
   const store = key === undefined ? plain : await createKey(plain, names, volume, key);
   using _key = keyOf(store);
   const { manifest, encoded } = await putManifest(store, names, first.manifest, (number) => ({
@@ -87,18 +88,12 @@ export function lostName({ url }: Store, name: string, what: string): UblkError 
   });
 }
 
-/** A name that a volume may be made under. */
-export interface FreeName {
-  /** The numbers with which its objects begin. */
-  readonly first: FirstNumbers;
-  /** The version of the head of a volume that never came to be, which has the name; undefined for none. */
-  readonly version: Version | undefined;
-}
-
 /**
  * Looks whether a volume may be made under a name.
  *
  * @param what What is done, in a word.
+ * @returns The version of the head of a volume that never came to be, which has the name; undefined for
+ *   none.
  * @throws {UblkError} `VOLUME_EXISTS`
  */
 export async function freeName(
@@ -106,10 +101,11 @@ export async function freeName(
   names: ObjectNames,
   what: string,
   seam: Seam,
-): Promise<FreeName> {
+): Promise<Version | undefined> {
   const { volume: name } = names;
   const found = await readAnyHead(store, names);
-  if (found !== undefined && !found.head.beingMade) throw exists(store, name, what);
+  if (found?.head.beingRemoved) throw beingRemoved(store, name, what);
+  if (found !== undefined && !isFree(found.head)) throw exists(store, name, what);
   // The last of its clones may have been removed by somebody who was interrupted.
   await unlessLocked(() => collectRemoved(store, names, seam));
   const catalog = (await readCatalog(store, names))?.catalog;
@@ -124,8 +120,22 @@ export async function freeName(
       hint: "choose another name, or flatten or remove those first",
     });
   }
-  // Whoever still deletes objects of a removed volume deletes none of the new one.
-  return { first: removed ?? { chunk: 1, run: 1, manifest: 1 }, version: found?.version };
+  return found?.version;
+}
+
+/**
+ * The numbers with which the objects of a new volume begin. Whoever still deletes objects of a removed
+ * one deletes none of the new one's. To be read once a head holds the name: he marks his numbers first,
+ * and then looks whether there is a head.
+ */
+export async function firstNumbers(store: Store, names: ObjectNames): Promise<FirstNumbers> {
+  const catalog = (await readCatalog(store, names))?.catalog;
+  return catalog?.removed ?? { chunk: 1, run: 1, manifest: 1 };
+}
+
+/** Whether a head only holds the name for a volume that never came to be. */
+export function isFree({ beingMade = false, beingRemoved = false }: Head): boolean {
+  return beingMade && !beingRemoved;
 }
 
 /** The first head of a volume, encrypted or not. */
@@ -155,6 +165,14 @@ export async function putFirstHead(
   // A lost answer looks like a lost race.
   const found = await readAnyHead(store, names);
   return found?.head.nonce === head.nonce ? found.version : undefined;
+}
+
+function beingRemoved({ url }: Store, name: string, what: string): UblkError {
+  return new UblkError("VOLUME_EXISTS", {
+    operation: `${what} ${name}`,
+    reason: `the volume of that name is being removed from ${url}`,
+    hint: `ublk-volume rm ${name} brings that to an end`,
+  });
 }
 
 /** The error of a name that is taken. */

@@ -6,15 +6,15 @@
 
 import type { Files } from "../files/port.ts";
 import { realFiles } from "../files/real.ts";
-import type { Store, Version } from "../store/store.ts";
+import type { Store } from "../store/store.ts";
 import { UblkError } from "../uapi/error.ts";
 import { loadMaps } from "./attach.ts";
 import { catalogOf, readCatalog } from "./catalog.ts";
-import { decoded, notFound, readAnyHead, readHead, readManifest, stateOf } from "./state.ts";
+import { notFound, readHead, readManifest, stateOf } from "./state.ts";
 import type { CatalogEntry } from "./format/catalog.ts";
 import type { Compression } from "./format/compression.ts";
 import type { Manifest } from "./format/manifest.ts";
-import { decodeHead, type Head } from "./format/head.ts";
+import type { Head } from "./format/head.ts";
 import { NO_UUID } from "./format/record.ts";
 import { segmentPaths } from "./journal/files.ts";
 import { forgetIdentity, type JournalIdentity, mayBeOf, readIdentity } from "./journal/identity.ts";
@@ -22,7 +22,8 @@ import { removeDoor } from "./marks/door.ts";
 import { removeMarks } from "./marks/file.ts";
 import { isVolumeName, ObjectNames } from "./names.ts";
 import { isOwnChunk, sharedAncestors } from "./owners.ts";
-import { neededOfRemains, neededOfRemoved } from "./removal.ts";
+import { checkRemovable, keptBySnapshots, neededOfRemains, neededOfRemoved } from "./removal.ts";
+import { beginRemoval, checkHead, deleteHead, endRemoval, removableHead } from "./remove_head.ts";
 import { keyOf } from "./opened_store.ts";
 import { MACHINE, type Seam } from "./seam.ts";
 import { Reach } from "./space/reach.ts";
@@ -38,14 +39,14 @@ export async function listVolumes(store: StoreLike): Promise<string[]> {
   for await (const { name } of opened.list("")) {
     const volume = name.replace(/\/head$/, "");
     if (volume === name || !isVolumeName(volume)) continue;
-    if (!await isBeingMade(opened, new ObjectNames(volume))) found.push(volume);
+    if (!await isNone(opened, new ObjectNames(volume))) found.push(volume);
   }
   return found.sort();
 }
 
-async function isBeingMade(store: Store, names: ObjectNames): Promise<boolean> {
+async function isNone(store: Store, names: ObjectNames): Promise<boolean> {
   try {
-    return (await readAnyHead(store, names))?.head.beingMade === true;
+    return await readHead(store, names) === undefined;
   } catch (error) {
     // One that is damaged is there.
     if (error instanceof UblkError && error.code === "VOLUME_DAMAGED") return false;
@@ -219,13 +220,14 @@ export interface RemoveVolumeOptions {
  * Removes a volume, with its snapshots. What its clones share stays, and is removed with the last of
  * them; until then no other volume can have the name.
  *
- * Its catalog is marked, and stays. Then the head goes: whatever happens after that, there is no such
- * volume any more, and whoever has it open cannot commit. What an interrupted call has left is removed
- * by the next one, and is in nobody's way until then: a new volume of that name has another UUID, and
- * takes numbers that are free.
+ * First its head says that it is being removed: whatever happens after that, there is no such volume any
+ * more, and whoever has it open cannot commit. A call that is refused has changed nothing. Then its
+ * catalog is marked, and stays, and the head goes. What an interrupted call has left is removed by the next
+ * one, and is in nobody's way until then: a new volume of that name has another UUID, and takes numbers
+ * that are free.
  *
- * Each object is deleted once and by a name that was listed before the head went, so that nothing of
- * a volume is deleted that is created under the name meanwhile.
+ * Each object is deleted by a name that was listed before the head went, so that nothing of a volume is
+ * deleted that is created under the name meanwhile.
  *
  * @throws {UblkError} `VOLUME_NOT_FOUND`; `VOLUME_BUSY` if it is attached, or has snapshots that are to
  *   be spared; `VOLUME_DAMAGED` if an object is missing or damaged that says what its clones need;
@@ -241,86 +243,40 @@ export async function removeVolume(
   await using stack = new AsyncDisposableStack();
   const opened = await storeOf(store, stack);
   const names = new ObjectNames(name);
-  const volume = await headOf(opened, names, force);
+  const found = await removableHead(opened, names, force);
   if (journal !== undefined) lockJournal(files, `${journal}/${name}`, stack);
-  const listed: string[] = [];
+  const removal = { uuid: found?.head?.volume, spareSnapshots, seam };
+  if (found !== undefined) await checkRemovable(opened, names, removal);
+  const begun = found && await beginRemoval(opened, names, found, { force, seam });
+  // Another call was faster.
+  if (found !== undefined && begun === undefined) return;
+  const objects: string[] = [];
   for await (const object of opened.list(`${name}/`)) {
-    if (object.name !== names.head && object.name !== names.catalog) listed.push(object.name);
+    if (object.name !== names.head && object.name !== names.catalog) objects.push(object.name);
   }
-  if (volume === undefined && listed.length === 0) throw notFound(opened, name);
-  const removal = { objects: listed, spareSnapshots, seam };
-  const needed = volume === undefined
-    ? await neededOfRemains(opened, names, { ...removal, uuid: undefined })
-    : await neededOfRemoved(opened, names, { ...removal, ...volume });
-  if (volume !== undefined) await removeHead(opened, names, volume, force);
-  // The mark is there. Nobody else's journal may go, of whatever volume that is.
+  if (begun === undefined && objects.length === 0) throw notFound(opened, name);
+  // Otherwise another call may have removed it by now, and somebody have made the next one: these may be
+  // that one's objects.
+  await checkHead(opened, names, begun?.version);
+  const needed = begun === undefined
+    ? await neededOfRemains(opened, names, { ...removal, objects })
+    : await neededOfRemoved(opened, names, { ...removal, objects });
+  if (needed === undefined) {
+    if (begun !== undefined) await endRemoval(opened, names, begun, seam);
+    throw keptBySnapshots(name);
+  }
+  // Who makes a volume of the name from here on begins with numbers after the mark.
+  if (begun === undefined) await checkHead(opened, names, undefined);
+  else await deleteHead(opened, names, begun);
   const marked = (await readCatalog(opened, names))?.catalog;
-  if (journal !== undefined && marked !== undefined) {
-    removeJournal(files, `${journal}/${name}`, marked);
-  }
-  await releaseAncestors(opened, await ancestorsIn(opened, names, listed), seam);
-  for (const object of manifestsLast(names, listed, (object) => object)) {
+  const isItsOwn = marked?.removed !== undefined &&
+    (removal.uuid === undefined || marked.volume === removal.uuid);
+  // Nobody else's journal may go.
+  if (journal !== undefined && isItsOwn) removeJournal(files, `${journal}/${name}`, marked);
+  await releaseAncestors(opened, await ancestorsIn(opened, names, objects), seam);
+  for (const object of manifestsLast(names, objects, (object) => object)) {
     if (!needed.has(object)) await opened.delete(object);
   }
-}
-
-/** A head that may be removed. */
-interface RemovableHead {
-  /** The volume's UUID, unless the head is damaged. */
-  readonly uuid: string | undefined;
-  /** Of the object. */
-  readonly version: Version;
-}
-
-/** The volume's head, if there is one that may be removed. */
-async function headOf(
-  store: Store,
-  names: ObjectNames,
-  force: boolean,
-): Promise<RemovableHead | undefined> {
-  const object = await store.get(names.head, { settled: true });
-  if (object === undefined) return undefined;
-  const { version } = object;
-  try {
-    const head = decoded(store, names.head, () => decodeHead(object.bytes));
-    // Who has no journal changes a volume for a moment: a collection, a flattening, a rollback or a resize,
-    // or one that was killed. It answers no writes that could be lost, and ends once the head is gone.
-    const { attached, journal, host, volume } = head;
-    if (attached && journal !== NO_UUID && !force) throw isAttached(names.volume, host);
-    return { uuid: volume, version };
-  } catch (error) {
-    // One that nobody can read is there all the same.
-    const isDamaged = error instanceof UblkError && error.code === "VOLUME_DAMAGED";
-    if (!isDamaged || !force) throw error;
-    return { uuid: undefined, version };
-  }
-}
-
-/**
- * Deletes a head. Since it was read, somebody may have attached the volume, and be answering writes:
- * then it stays, unless that was asked for. Or the volume was removed by another call, and one was made
- * that has the name now.
- */
-async function removeHead(
-  store: Store,
-  names: ObjectNames,
-  { uuid, version }: RemovableHead,
-  force: boolean,
-): Promise<void> {
-  for (let wanted = version; !await store.delete(names.head, { version: wanted });) {
-    const now = await headOf(store, names, force);
-    if (now === undefined) return;
-    if (uuid !== undefined && now.uuid !== undefined && now.uuid !== uuid) return;
-    wanted = now.version;
-  }
-}
-
-function isAttached(name: string, host: string): UblkError {
-  return new UblkError("VOLUME_BUSY", {
-    operation: `remove ${name}`,
-    reason: `${host || "somebody"} has it open, or has died with it open`,
-    hint: "close it there first; with force it is removed all the same",
-  });
 }
 
 /** Locks a volume's journal, if there is one. @throws {UblkError} `VOLUME_BUSY` */

@@ -7,7 +7,7 @@
 import type { Store } from "../store/store.ts";
 import { UblkError } from "../uapi/error.ts";
 import { changeCatalog, readCatalog } from "./catalog.ts";
-import { readHead, stateOf } from "./state.ts";
+import { readAnyHead, readManifest } from "./state.ts";
 import type { Catalog } from "./format/catalog.ts";
 import { decodeManifest, type Manifest } from "./format/manifest.ts";
 import { FormatError, NO_UUID } from "./format/record.ts";
@@ -28,43 +28,60 @@ export interface Removal {
 }
 
 /**
+ * Looks whether a volume can be removed, before anything is changed.
+ *
+ * @throws {UblkError} `VOLUME_BUSY` if it has snapshots that are to be spared; `VOLUME_DAMAGED` or
+ *   `VOLUME_KEY` if nobody can tell what its clones need.
+ */
+export async function checkRemovable(
+  store: Store,
+  names: ObjectNames,
+  { uuid, spareSnapshots }: Omit<Removal, "objects">,
+): Promise<void> {
+  const before = (await readCatalog(store, names))?.catalog;
+  if (before === undefined || before.volume !== uuid) return;
+  if (spareSnapshots && hasSnapshots(before)) throw keptBySnapshots(names.volume);
+  await neededByClones(store, names, before);
+}
+
+/**
  * Marks a volume as removed.
  *
- * @returns The names of objects that its clones need.
- * @throws {UblkError} `VOLUME_BUSY` if it has snapshots that are to be spared.
+ * @returns The names of objects that its clones need; undefined if it has snapshots that are to be spared,
+ *   and is not marked.
  */
 export async function neededOfRemoved(
   store: Store,
   names: ObjectNames,
   removal: Removal,
-): Promise<Set<string>> {
-  const before = (await readCatalog(store, names))?.catalog;
-  // If nobody can tell what they need, the volume stays.
-  if (before?.volume === removal.uuid) await neededByClones(store, names, before);
-  return await neededByClones(store, names, await markRemoved(store, names, removal));
+): Promise<Set<string> | undefined> {
+  const marked = await markRemoved(store, names, removal);
+  return marked && await neededByClones(store, names, marked);
 }
 
 /**
  * Goes on with the removal of a volume that has no head. If that was lost by damage, it is marked first.
  *
- * @returns The names of objects that its clones need.
+ * @returns The names of objects that its clones need; undefined if it has snapshots that are to be spared.
  */
 export async function neededOfRemains(
   store: Store,
   names: ObjectNames,
   removal: Removal,
-): Promise<Set<string>> {
+): Promise<Set<string> | undefined> {
   const catalog = (await readCatalog(store, names))?.catalog;
   if (catalog?.removed === undefined) {
     // Also if nobody knows whose they are: another call may be deleting them too, and the next volume
     // of the name must not take numbers of theirs.
     const uuid = catalog?.volume ?? await volumeOfManifests(store, names, removal.objects) ??
       NO_UUID;
+    await checkRemovable(store, names, { ...removal, uuid });
     return await neededOfRemoved(store, names, { ...removal, uuid });
   }
   // A later volume of the name may have lost its head: the mark says nothing of its objects.
   if (removal.objects.some((object) => !isOlder(names, object, catalog.removed!))) {
-    await markRemoved(store, names, { ...removal, uuid: catalog.volume });
+    const marked = await markRemoved(store, names, { ...removal, uuid: catalog.volume });
+    if (marked === undefined) return undefined;
   }
   await collectRemoved(store, names, removal.seam);
   return await neededByClones(store, names, (await readCatalog(store, names))?.catalog);
@@ -102,19 +119,19 @@ async function neededByClones(
  * begins to collect its garbage. The next volume of the name begins with numbers that this one has
  * never had, so that whoever is deleting its objects deletes none of the new one's.
  *
- * @returns The catalog, with what is needed for its clones.
- * @throws {UblkError} `VOLUME_BUSY` if it has snapshots that are to be spared.
+ * @returns The catalog, with what is needed for its clones; undefined if it has snapshots that are to be
+ *   spared.
  */
 async function markRemoved(
   store: Store,
   names: ObjectNames,
   { uuid, objects, spareSnapshots, seam }: Removal,
-): Promise<Catalog> {
+): Promise<Catalog | undefined> {
   const listed = (prefix: string) =>
     objects.reduce((most, name) => Math.max(most, 1 + (numberOf(name, prefix) ?? 0)), 1);
   let marked: Catalog | undefined = undefined;
   for (let markedAt = -1;;) {
-    const manifest = await manifestIfReadable(store, names);
+    const manifest = await manifestIfReadable(store, names, uuid);
     const number = manifest?.number ?? 0;
     // Otherwise somebody has committed before the mark, and may have collected by that.
     if (marked !== undefined && number === markedAt) return marked;
@@ -127,19 +144,26 @@ async function markRemoved(
       run: Math.max(from(names.runs), manifest?.nextRun ?? 1, last?.removed?.run ?? 1),
       manifest: Math.max(from(names.manifests), number + 1, last?.removed?.manifest ?? 1),
     };
-    const volume = manifest?.volume ?? uuid ?? last?.volume ?? NO_UUID;
+    const volume = uuid ?? manifest?.volume ?? last?.volume ?? NO_UUID;
+    let isKept = false;
     marked = await changeCatalog({ store, names, volume, seam }, (catalog) => {
       // In the change that forgets them, so that none is lost that comes meanwhile.
-      const hasSnapshots = catalog.entries.some(({ kind }) => kind === "snapshot");
-      if (spareSnapshots && hasSnapshots) throw isKept(names.volume);
+      isKept = spareSnapshots && hasSnapshots(catalog);
+      if (isKept) return undefined;
       const entries = catalog.entries.filter(({ kind }) => kind === "clone");
       return { ...catalog, entries, removed };
     });
+    if (isKept) return undefined;
     markedAt = number;
   }
 }
 
-function isKept(name: string): UblkError {
+function hasSnapshots({ entries }: Catalog): boolean {
+  return entries.some(({ kind }) => kind === "snapshot");
+}
+
+/** The error of a volume that stays because of its snapshots. */
+export function keptBySnapshots(name: string): UblkError {
   return new UblkError("VOLUME_BUSY", {
     operation: `remove ${name}`,
     reason: "it has snapshots",
@@ -147,14 +171,18 @@ function isKept(name: string): UblkError {
   });
 }
 
+/** The manifest of the head, if that is of the volume. */
 async function manifestIfReadable(
   store: Store,
   names: ObjectNames,
+  uuid: string | undefined,
 ): Promise<Manifest | undefined> {
   try {
+    const head = (await readAnyHead(store, names))?.head;
     // A volume that is being made has none.
-    if (await readHead(store, names) === undefined) return undefined;
-    return (await stateOf(store, names)).manifest;
+    if (head === undefined || head.beingMade) return undefined;
+    if (uuid !== undefined && head.volume !== uuid) return undefined;
+    return await readManifest(store, names, head);
   } catch (error) {
     // One that is damaged can be removed all the same.
     if (error instanceof UblkError && error.code === "VOLUME_DAMAGED") return undefined;

@@ -22,18 +22,18 @@ export interface VersionedHead {
   readonly version: Version;
 }
 
-/** Reads a volume's head; undefined if there is no such volume, or it is still being made. */
+/** Reads a volume's head; undefined if there is no such volume, or it is being made or removed. */
 export async function readHead(
   store: Store,
   names: ObjectNames,
   terms?: GetTerms,
 ): Promise<VersionedHead | undefined> {
   const found = await readAnyHead(store, names, terms);
-  return found?.head.beingMade ? undefined : found;
+  return found?.head.beingMade || found?.head.beingRemoved ? undefined : found;
 }
 
 /**
- * Reads the head of a name, also of a clone that is still being made, or never came to be.
+ * Reads the head of a name, also of a volume that is being made or removed, or never came to be.
  *
  * @param terms With `settled`, nothing brings back one that is not there.
  */

@@ -21,7 +21,7 @@ import { catalogOf, readCatalog } from "../catalog.ts";
 import { checkChunk, type ChunkParts } from "../check_chunk.ts";
 import { areEqual, damaged, readAnyHead, readManifest, readRun } from "../state.ts";
 import type { Counts } from "../findings.ts";
-import { lostName, placeholder, putFirstHead } from "../create.ts";
+import { isFree, lostName, placeholder, putFirstHead } from "../create.ts";
 import { type Catalog, type CatalogEntry, encodeCatalog } from "../format/catalog.ts";
 import type { Head } from "../format/head.ts";
 import { encodeManifest, type Manifest } from "../format/manifest.ts";
@@ -136,7 +136,7 @@ async function holdName(
   seam: Seam,
 ): Promise<Version> {
   const found = await readAnyHead(target, names);
-  if (found !== undefined && !found.head.beingMade) throw exists(target, names, "a volume");
+  if (found !== undefined && !isFree(found.head)) throw exists(target, names, "a volume");
   const catalog = (await readCatalog(target, names))?.catalog;
   // Somebody may still be deleting its objects, by names that the copy has too.
   if (!isOfCopy(catalog, volume)) throw exists(target, names, "the remains of a volume");

@@ -55,7 +55,7 @@ export interface Remains {
 export async function remainsOf(store: Store, names: ObjectNames): Promise<Remains> {
   const head = await unlessDamaged(() => readAnyHead(store, names));
   // There is no volume, and the objects of one that was to be are nobody's.
-  if (head?.head.beingMade) throw notFound(store, names.volume);
+  if (head?.head.beingMade || head?.head.beingRemoved) throw notFound(store, names.volume);
   const damagedHead = head === undefined ? await damagedVersion(store, names) : undefined;
   const found = await unlessDamaged(() => readCatalog(store, names), null);
   const runs = await numbersOf(store, names.runs);

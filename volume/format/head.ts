@@ -9,7 +9,7 @@
  *  56  manifest u64: the number of the manifest that counts
  *  64  sum      u32: the manifest's sum
  *  68  flags    u32: 1 attached, 2 being made: there is no manifest yet, 4 encrypted: `NAME/keys/` has
- *               the key
+ *               the key, 8 being removed
  *  72  journal  16 bytes: the UUID of the journal that continues the manifest, or zeroes for none
  *  88  owner    16 bytes: the attachment's random id
  * 104  lease    u64: milliseconds after which an unchanged head counts as abandoned; 0 for never
@@ -29,6 +29,7 @@ const KIND: RecordKind = { magic: "UBLKHEAD", version: 1, words: "a volume's hea
 const ATTACHED = 1;
 const BEING_MADE = 2;
 const ENCRYPTED = 4;
+const BEING_REMOVED = 8;
 const HOST_BYTES = 128;
 
 /** The contents of a head. */
@@ -51,6 +52,12 @@ export interface Head {
    * @default false
    */
   readonly beingMade?: boolean;
+  /**
+   * It only holds the name of a volume that is being removed: there is no volume any more.
+   *
+   * @default false
+   */
+  readonly beingRemoved?: boolean;
   /**
    * The volume is encrypted.
    *
@@ -80,7 +87,8 @@ export function encodeHead(head: Head): Uint8Array<ArrayBuffer> {
   fields.setU32(64, head.manifestSum);
   const attached = head.attached ? ATTACHED : 0;
   const beingMade = head.beingMade ? BEING_MADE : 0;
-  fields.setU32(68, attached | beingMade | (head.encrypted ? ENCRYPTED : 0));
+  const beingRemoved = head.beingRemoved ? BEING_REMOVED : 0;
+  fields.setU32(68, attached | beingMade | beingRemoved | (head.encrypted ? ENCRYPTED : 0));
   fields.setUuid(72, head.journal);
   fields.setUuid(88, head.owner);
   fields.setU64(104, head.leaseMs);
@@ -102,6 +110,7 @@ export function decodeHead(bytes: Uint8Array<ArrayBuffer>): Head {
     manifestSum: fields.u32(64),
     attached: (fields.u32(68) & ATTACHED) !== 0,
     ...(fields.u32(68) & BEING_MADE) !== 0 ? { beingMade: true } : {},
+    ...(fields.u32(68) & BEING_REMOVED) !== 0 ? { beingRemoved: true } : {},
     ...(fields.u32(68) & ENCRYPTED) !== 0 ? { encrypted: true } : {},
     journal: fields.uuid(72),
     owner: fields.uuid(88),

@@ -1,0 +1,139 @@
+/**
+ * The head of a volume that is removed: it says so before anything else changes, and goes once it is
+ * known what clones need.
+ *
+ * ```
+ *   head: being removed ──▶ catalog: marked ──▶ no head ──▶ objects are deleted
+ * ```
+ *
+ * Each step asks for the version that the one before has found or made. Otherwise a volume that somebody
+ * had attached meanwhile lost its snapshots and its collections, and so did one that was made under the
+ * name while a removal was slow.
+ *
+ * @module
+ */
+
+import type { Store, Version } from "../store/store.ts";
+import { UblkError } from "../uapi/error.ts";
+import { decodeHead, encodeHead, type Head } from "./format/head.ts";
+import { NO_UUID } from "./format/record.ts";
+import type { ObjectNames } from "./names.ts";
+import type { Seam } from "./seam.ts";
+import { decoded } from "./state.ts";
+
+/** A head that may be removed. */
+export interface RemovableHead {
+  /** Its contents; undefined if it is damaged. */
+  readonly head: Head | undefined;
+  /** Of the object. */
+  readonly version: Version;
+}
+
+/**
+ * The volume's head, if there is one that may be removed.
+ *
+ * @param force Also if somebody has the volume attached, or nobody can read the head.
+ * @throws {UblkError} `VOLUME_BUSY`, `VOLUME_DAMAGED`
+ */
+export async function removableHead(
+  store: Store,
+  names: ObjectNames,
+  force: boolean,
+): Promise<RemovableHead | undefined> {
+  const object = await store.get(names.head, { settled: true });
+  if (object === undefined) return undefined;
+  const { bytes, version } = object;
+  try {
+    const head = decoded(store, names.head, () => decodeHead(bytes));
+    // Who has no journal changes a volume for a moment: a collection, a flattening, a rollback or a resize,
+    // or one that was killed. It answers no writes that could be lost, and ends once the head is gone.
+    const { attached, journal, host, beingRemoved } = head;
+    if (attached && journal !== NO_UUID && !beingRemoved && !force) {
+      throw isAttached(names.volume, host);
+    }
+    return { head, version };
+  } catch (error) {
+    // One that nobody can read is there all the same.
+    const isDamaged = error instanceof UblkError && error.code === "VOLUME_DAMAGED";
+    if (!isDamaged || !force) throw error;
+    return { head: undefined, version };
+  }
+}
+
+/**
+ * Has the head say that the volume is being removed. From then on there is no such volume: nobody can
+ * attach it, whoever had it attached is fenced, and the name is not free yet.
+ *
+ * @param found As it was found. One that is damaged stays as it is: nobody can attach it.
+ * @returns Undefined if another call has removed the volume meanwhile.
+ * @throws {UblkError} `VOLUME_BUSY` if somebody has attached it meanwhile.
+ */
+export async function beginRemoval(
+  store: Store,
+  names: ObjectNames,
+  found: RemovableHead,
+  { force, seam }: { readonly force: boolean; readonly seam: Seam },
+): Promise<RemovableHead | undefined> {
+  for (let now = found;;) {
+    if (now.head === undefined || now.head.beingRemoved) return now;
+    const head = { ...now.head, beingRemoved: true, nonce: seam.uuid(), time: seam.now() };
+    const version = await store.replace(names.head, encodeHead(head), now.version);
+    if (version !== undefined) return { head, version };
+    // Somebody has committed, or the answer was lost.
+    const next = await removableHead(store, names, force);
+    if (next === undefined || next.head?.volume !== found.head?.volume) return undefined;
+    now = next;
+  }
+}
+
+/** Has the head say that the volume stays: it has snapshots that are to be spared. */
+export async function endRemoval(
+  store: Store,
+  names: ObjectNames,
+  { head, version }: RemovableHead,
+  seam: Seam,
+): Promise<void> {
+  if (head === undefined) return;
+  const { beingRemoved: _, ...before } = head;
+  await store.replace(names.head, encodeHead({ ...before, nonce: seam.uuid() }), version);
+}
+
+/**
+ * Throws if the head is not the one that was found. For what is left of a volume without a head: if there
+ * is one now, somebody is making a volume of the name.
+ *
+ * @throws {UblkError} `VOLUME_BUSY`
+ */
+export async function checkHead(
+  store: Store,
+  names: ObjectNames,
+  version: Version | undefined,
+): Promise<void> {
+  if ((await store.get(names.head, { settled: true }))?.version === version) return;
+  throw hasChanged(names.volume);
+}
+
+/** Deletes a head that was found. @throws {UblkError} `VOLUME_BUSY` if there is another one now. */
+export async function deleteHead(
+  store: Store,
+  names: ObjectNames,
+  { version }: RemovableHead,
+): Promise<void> {
+  if (!await store.delete(names.head, { version })) throw hasChanged(names.volume);
+}
+
+function isAttached(name: string, host: string): UblkError {
+  return new UblkError("VOLUME_BUSY", {
+    operation: `remove ${name}`,
+    reason: `${host || "somebody"} has it open, or has died with it open`,
+    hint: "close it there first; with force it is removed all the same",
+  });
+}
+
+function hasChanged(name: string): UblkError {
+  return new UblkError("VOLUME_BUSY", {
+    operation: `remove ${name}`,
+    reason: "somebody else removes, repairs or makes a volume of that name",
+    hint: "look what is there, and run this again if that is to be removed",
+  });
+}
