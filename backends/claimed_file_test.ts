@@ -1,5 +1,6 @@
 import { assert, assertEquals, assertRejects } from "@std/assert";
 import { Scratch } from "../tests/scratch.ts";
+import { testLibc } from "../tests/libc.ts";
 import { openStack } from "../tests/stack.ts";
 import { UblkError } from "../uapi/error.ts";
 import { openAllOfLibc } from "../uring/libc.ts";
@@ -56,3 +57,32 @@ Deno.test("a file in use is to be shared only where that is possible", async () 
     "end it, or give a copy",
   ]);
 });
+
+/** Copies each of this process's descriptors of a file, as a child has them that is being started. */
+function copyDescriptors(path: string): Disposable {
+  const copies = [...Deno.readDirSync("/proc/self/fd")].flatMap(({ name }) => {
+    try {
+      const isOfFile = Deno.readLinkSync(`/proc/self/fd/${name}`) === path;
+      return isOfFile ? [testLibc.dup(Number(name))] : [];
+    } catch {
+      // The descriptor of the folder itself.
+      return [];
+    }
+  });
+  assert(copies.length > 0, `${path} is not open`);
+  return { [Symbol.dispose]: () => copies.forEach((fd) => testLibc.close(fd)) };
+}
+
+// The file of a cow was in use for the next one as long as such a child was there.
+for (const what of ["disk", "m", "over"]) {
+  Deno.test(`a file that is closed has no lock, though a child has a copy of its descriptor: ${what}`, async () => {
+    using scratch = new Scratch();
+    const metadata = { metadataPath: scratch.file("m", MIB), metadataSize: 8 };
+    const base = file(scratch.file("disk", MIB), metadata);
+    const disk = what === "over" ? cow(memory(MIB), { file: `${scratch.path}/over` }) : base;
+    const stack = await openStack(disk);
+    using _copies = copyDescriptors(Deno.realPathSync(`${scratch.path}/${what}`));
+    await stack[Symbol.asyncDispose]();
+    using _held = hold(`${scratch.path}/${what}`);
+  });
+}

@@ -2,14 +2,23 @@
  * Files and block devices as they are made, opened, locked and refused.
  */
 
-import { assert, assertEquals, assertRejects, assertThrows } from "@std/assert";
+import {
+  assert,
+  assertEquals,
+  assertGreaterOrEqual,
+  assertRejects,
+  assertThrows,
+} from "@std/assert";
 import { RingRequests } from "../tests/ring_requests.ts";
-import { allocatedBytes, run, Scratch } from "../tests/scratch.ts";
+import { allocatedBytes, remountReadOnly, run, Scratch } from "../tests/scratch.ts";
 import { OpenedDisk } from "../disk/opened.ts";
+import { realFiles } from "../files/real.ts";
 import { runChild } from "../tests/seccomp.ts";
 import { UblkError } from "../uapi/error.ts";
+import { closeLocked } from "../uring/file.ts";
 import { openAllOfLibc } from "../uring/libc.ts";
 import { loadBackend } from "../disk/load.ts";
+import { openBackingFile } from "./backing_file.ts";
 import { file, type FileOptions } from "./loop.ts";
 import { compare, read } from "../tests/disk_io.ts";
 
@@ -104,10 +113,14 @@ Deno.test("file takes one server at a time, or many that only read", async () =>
 Deno.test("file waits a little for the lock of a server that is just going", async () => {
   using scratch = new Scratch();
   const path = scratch.file("a", MIB);
-  const first = await RingRequests.open(file(path));
-  setTimeout(() => first[Symbol.asyncDispose](), 200);
-  await using second = await RingRequests.open(file(path));
-  assertEquals(second.backend.size, MIB);
+  const going = realFiles.open(path, { write: true });
+  assert(going.lock("exclusive"));
+  const startMs = performance.now();
+  // The first try is over when this returns. The next one finds the lock gone, however late it comes.
+  const opening = openBackingFile(path, { readOnly: false, direct: false });
+  going.close();
+  closeLocked((await opening).fd);
+  assertGreaterOrEqual(performance.now() - startMs, 45, "it has had to wait");
 });
 
 Deno.test("file refuses options that contradict each other, where they are given", () => {
@@ -136,7 +149,7 @@ Deno.test({
   fn: async (t) => {
     using scratch = new Scratch("1M");
     const path = scratch.file("a", 4096);
-    run("mount", "-o", "remount,ro", scratch.path);
+    remountReadOnly(scratch.path);
     await refused(path, {}, "read-only filesystem", "serve it read-only");
     await using disk = await RingRequests.open(file(path, { readOnly: true }));
     assertEquals(disk.io(read(0, 4096)).result, 4096);

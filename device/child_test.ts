@@ -4,6 +4,20 @@ import { letGo, outputWithin, startShell } from "./child.ts";
 
 // Between a child's end and the moment in which Deno has told of it, unref() throws "Bad resource
 // ID" and kill() throws too. serve() failed with that on a busy machine.
+Deno.test("letGo does all it can with a child of which Deno has not told yet that it ended", () => {
+  const called: string[] = [];
+  const fail = (name: string) => () => {
+    called.push(name);
+    throw new Deno.errors.BadResource("Bad resource ID");
+  };
+  const child = { unref: fail("unref"), kill: fail("kill") } as unknown as Deno.ChildProcess;
+  letGo(child);
+  assertEquals(called, ["unref"]);
+  letGo(child, "SIGKILL");
+  assertEquals(called, ["unref", "unref", "kill"]);
+});
+
+// A search for that moment, which not every machine meets, and for others like it.
 Deno.test("letGo lets go of a child at any moment of its end", async () => {
   let bare = 0;
   for (let round = 0; round < 1000 && bare < 3; round++) {
@@ -29,7 +43,6 @@ Deno.test("letGo lets go of a child at any moment of its end", async () => {
     }
     await status;
   }
-  assert(bare > 0, "the moment was not met");
 });
 
 Deno.test("startShell says in one line why no shell can be started", () => {

@@ -70,7 +70,8 @@ for (const [name, pieces] of SLOW) {
     await using server = start({ requestMs: 200 });
     const { text, ms } = await converse(server, pieces);
     assertEquals(text, "");
-    assertLess(ms, 5000);
+    // Below the default limit.
+    assertLess(ms, 9_000);
   });
 }
 
@@ -88,7 +89,7 @@ Deno.test("serveHttp + a client that sends more requests and does not read + it 
   using connection = await server.connect();
   const startMs = performance.now();
   try {
-    while (performance.now() - startMs < 5000) {
+    while (performance.now() - startMs < 9_500) {
       await connection.write(encoder.encode(REQUEST));
       await new Promise((resolve) => setTimeout(resolve, 20));
     }
@@ -96,7 +97,7 @@ Deno.test("serveHttp + a client that sends more requests and does not read + it 
     const { BrokenPipe, ConnectionReset } = Deno.errors;
     if (!(error instanceof BrokenPipe || error instanceof ConnectionReset)) throw error;
   }
-  assertLess(performance.now() - startMs, 4000);
+  assertLess(performance.now() - startMs, 9_000);
 });
 
 Deno.test("serveHttp + a received answer + the connection is closed, whatever follows the request", async () => {
@@ -110,7 +111,7 @@ Deno.test("serveHttp + a received answer + the connection is closed, whatever fo
   ) {
     const { text, ms } = await converse(server, [request]);
     assertEquals(text.match(/HTTP\/1\.1 200 OK\r\n/g)?.length, 1);
-    assertLess(ms, 5000);
+    assertLess(ms, 9_000);
   }
 });
 
@@ -120,17 +121,23 @@ Deno.test("serveHttp + a long answer + a client that reads gets all of it", asyn
 });
 
 Deno.test("serveHttp + too many connections + further ones are closed, and the server continues", async () => {
-  await using server = start({ connections: 3, requestMs: 300 });
+  await using server = start({ connections: 3, requestMs: 60_000 });
   const held = await Promise.all([1, 2, 3].map(() => server.connect()));
   const startMs = performance.now();
   using more = await server.connect();
   assertEquals(await readAll(more), "");
-  assertLess(performance.now() - startMs, 250);
-  for (const connection of held) {
-    assertEquals(await readAll(connection), "");
-    connection.close();
+  // At once, and not when its time is up.
+  assertLess(performance.now() - startMs, 30_000);
+  for (const connection of held) connection.close();
+  // The server learns a little later that there is room again.
+  const endMs = performance.now() + 10_000;
+  let answer: Response | undefined;
+  while (answer === undefined) {
+    answer = await fetch(server.url).catch((error) => {
+      if (performance.now() > endMs) throw error;
+      return undefined;
+    });
   }
-  const answer = await fetch(server.url);
   assertEquals([answer.status, await answer.text()], [200, "short"]);
 });
 

@@ -178,7 +178,7 @@ Deno.test("BytesHandler answers ETIMEDOUT at the deadline, and keeps the late wr
   const first = rig.start(READ);
   rig.expire();
   assertEquals(first.results, [-ETIMEDOUT]);
-  assertMatch(rig.log().join(), /queue 0 tag 0: no answer from the backend in 2000 ms/);
+  assertMatch(rig.log().join(), /queue 0 tag 0: no answer from the backend in 2\d\d\d ms/);
   assertEquals([rig.stats().timeouts, rig.stats().errors, rig.stats().inFlight], [1, 1, 0]);
 
   const second = rig.start(READ);

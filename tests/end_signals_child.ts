@@ -5,7 +5,7 @@
  * @module
  */
 
-import { chosenSignals, endOnSignals } from "../device/end_signals.ts";
+import { afterSignal, chosenSignals, endOnSignals } from "../device/end_signals.ts";
 import { guardLocalThread } from "../device/watchdog.ts";
 import {
   CONTROL_OWNER,
@@ -15,6 +15,7 @@ import {
   THREAD_IN_USER,
 } from "../queue/control_block.ts";
 import { eventFd } from "../uring/libc.ts";
+import { SIGNAL_NUMBERS } from "../uring/signals.ts";
 import { moduleUrl } from "./backend_modules.ts";
 
 const pause = (ms: number) => new Promise((resolve) => setTimeout(resolve, ms));
@@ -46,7 +47,19 @@ function guard(): () => void {
 async function foundStuck(): Promise<void> {
   const words = new Int32Array(control);
   while (Atomics.load(words, CONTROL_OWNER) !== OWNER_MANAGER) await pause(20);
-  await pause(300);
+  await untilCaught(false);
+}
+
+/** Resolves once the process catches SIGINT, or once SIGINT would end it at once. */
+async function untilCaught(isCaught: boolean): Promise<void> {
+  const endMs = performance.now() + 10_000;
+  for (;;) {
+    const status = Deno.readTextFileSync("/proc/self/status");
+    const mask = BigInt(`0x${/^SigCgt:\s*([0-9a-f]+)$/m.exec(status)![1]}`);
+    if ((mask >> BigInt(SIGNAL_NUMBERS.SIGINT - 1) & 1n) === (isCaught ? 1n : 0n)) return;
+    if (performance.now() > endMs) throw new Error(`SIGINT is ${isCaught ? "not " : ""}caught`);
+    await pause(20);
+  }
 }
 
 /** Creates a device that ends at signals, or when `close` is called. */
@@ -81,13 +94,17 @@ const unguard = asked("stuck") ? guard() : undefined;
 const devices = [device("first", asked("again") ? 1_000 : 0), device("second", takesMs)];
 if (asked("stacked")) setInterval(() => answered++, 500);
 if (asked("own")) {
-  Deno.addSignalListener(asked("itself") ? "SIGTERM" : "SIGINT", () => console.log("own listener"));
+  Deno.addSignalListener(asked("itself") ? "SIGTERM" : "SIGINT", async () => {
+    console.log("own listener");
+    await afterSignal();
+    console.log("signal handled");
+  });
 }
 if (asked("closed")) { for (const { close } of devices) close(); }
 await (asked("stuck") ? foundStuck() : pause(0));
 if (asked("unstuck")) {
   unguard?.();
-  await pause(300);
+  await untilCaught(true);
 }
 console.log("ready");
 if (asked("itself")) Deno.kill(Deno.pid, "SIGTERM");

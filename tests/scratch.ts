@@ -71,17 +71,27 @@ export class Scratch implements Disposable {
 /** How long a child may keep a copy of a descriptor, in milliseconds. */
 const COPIED_MS = 10_000;
 
+/** Unmounts a filesystem. */
+export function unmount(folder: string): void {
+  runOnceFree("umount", folder);
+}
+
+/** Makes a mounted filesystem read-only. No file of it may be open for writing. */
+export function remountReadOnly(folder: string): void {
+  runOnceFree("mount", "-o", "remount,ro", folder);
+}
+
 /**
- * Unmounts a filesystem.
+ * Runs a program that a filesystem refuses while it is busy, until it is free.
  *
  * A child that another thread of this process is starting has a copy of each of its descriptors until it
  * executes its program. Meanwhile the filesystem is busy, though all its files have been closed.
  */
-export function unmount(folder: string): void {
+function runOnceFree(program: string, ...args: string[]): void {
   const end = performance.now() + COPIED_MS;
   for (;;) {
     try {
-      run("umount", folder);
+      run(program, ...args);
       return;
     } catch (error) {
       if (performance.now() > end) throw error;
@@ -91,7 +101,7 @@ export function unmount(folder: string): void {
 
 /**
  * Removes a file so that its space is free at once. As long as a child has a copy of its descriptor, see
- * {@linkcode unmount}, a removed file keeps its space.
+ * `runOnceFree`, a removed file keeps its space.
  */
 export function removeWithSpace(path: string): void {
   Deno.truncateSync(path, 0);

@@ -1,4 +1,5 @@
 import { assert, assertEquals, assertLess, assertThrows } from "@std/assert";
+import { isMapped, residentBytes } from "../tests/maps.ts";
 import { EBADF, ENOMEM } from "../uapi/errno.ts";
 import { AssertionError, UblkError } from "../uapi/error.ts";
 import { closeFd, openAllOfLibc, openFile } from "./libc.ts";
@@ -17,18 +18,6 @@ openAllOfLibc();
 
 const O_RDWR = 2;
 
-/** Number of resident pages of this process. */
-function residentPages(): number {
-  return Number(Deno.readTextFileSync("/proc/self/statm").split(" ")[1]);
-}
-
-function isMapped(address: number): boolean {
-  return Deno.readTextFileSync("/proc/self/maps").split("\n").some((line) => {
-    const [start, end] = line.split(" ")[0].split("-").map((text) => parseInt(text, 16));
-    return start <= address && address < end;
-  });
-}
-
 Deno.test("pageAlign rounds up to whole pages", () => {
   assertEquals([0, 1, 4095, 4096, 4097].map(pageAlign), [0, 4096, 4096, 4096, 8192]);
 });
@@ -37,12 +26,11 @@ Deno.test("Mapping.anonymous is zeros, on a page's start, and costs only what is
   const bytes = 1 << 30;
   using mapping = Mapping.anonymous(bytes);
   assertEquals([mapping.bytes, mapping.address % PAGE_BYTES], [bytes, 0]);
-  const before = residentPages();
   const all = new Uint8Array(mapping.buffer());
   assertEquals([all.length, all[0], all[bytes / 2], all[bytes - 1]], [bytes, 0, 0, 0]);
   for (let at = 0; at < 64; at++) all[at * (bytes / 64)] = 1;
   // A huge page would count as 512 pages.
-  assertLess(residentPages() - before, 64 * 32);
+  assertLess(residentBytes(mapping.address, bytes), 64 * 32 * PAGE_BYTES);
 });
 
 Deno.test("Mapping.buffer is a view of part of it, and views share the memory", () => {
@@ -105,9 +93,9 @@ Deno.test("placeOf + a view + knows a mapping's address, and no other array's", 
 Deno.test("discardPages makes a range read as zeros and gives its memory back", () => {
   using mapping = Mapping.anonymous(256 * PAGE_BYTES);
   const bytes = new Uint8Array(mapping.buffer()).fill(5);
-  const before = residentPages();
+  assertEquals(residentBytes(mapping.address, mapping.bytes), mapping.bytes);
   discardPages(mapping.address + PAGE_BYTES, 254 * PAGE_BYTES);
-  assertLess(residentPages(), before - 200);
+  assertEquals(residentBytes(mapping.address, mapping.bytes), 2 * PAGE_BYTES);
   assertEquals([bytes[PAGE_BYTES - 1], bytes[PAGE_BYTES], bytes[255 * PAGE_BYTES - 1]], [5, 0, 0]);
   assertEquals(bytes[255 * PAGE_BYTES], 5);
   const unaligned = () => discardPages(mapping.address + 1, PAGE_BYTES);

@@ -58,9 +58,15 @@ function newEpolls(before: readonly string[]): number[] {
 function threadsAt(epoll: number): number[] {
   const SYS_epoll_wait = Deno.build.arch === "x86_64" ? 232 : 22;
   const call = `${SYS_epoll_wait} 0x${epoll.toString(16)} `;
-  return [...Deno.readDirSync("/proc/self/task")].map(({ name }) => Number(name)).filter((thread) =>
-    Deno.readTextFileSync(`/proc/self/task/${thread}/syscall`).startsWith(call)
-  );
+  return [...Deno.readDirSync("/proc/self/task")].flatMap(({ name }) => {
+    try {
+      const isThere = Deno.readTextFileSync(`/proc/self/task/${name}/syscall`).startsWith(call);
+      return isThere ? [Number(name)] : [];
+    } catch {
+      // A thread of the pool that has ended meanwhile.
+      return [];
+    }
+  });
 }
 
 // Each wait used to block one of the 32 threads of Deno's pool. The 33rd device of a process never

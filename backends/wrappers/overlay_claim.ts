@@ -4,6 +4,7 @@
  * @module
  */
 
+import { assert } from "../../uapi/error.ts";
 import type { File, Files } from "../../files/port.ts";
 import { RealFile, realFiles } from "../../files/real.ts";
 import { refusal } from "../../disk/file_checks.ts";
@@ -32,7 +33,11 @@ export async function claimOverlay(
     // Like every file behind a disk: retry the lock, refuse loop devices, name mistakes.
     const wish = { readOnly: false, direct: false, blockSize: 1, createBytes: 0 };
     const { fd, isNew } = await openBackingFile(path, { ...wish, patient: recovering });
-    return { file: new RealFile(fd, path), isNew };
+    const file = new RealFile(fd, path);
+    // The lock is ours already. The file must know of it to unlock before it closes: a child that
+    // another thread is starting has a copy of the descriptor, which would keep the lock.
+    assert(file.lock("exclusive"), "the lock of an overlay is ours");
+    return { file, isNew };
   }
   const isNew = files.status(path) === undefined;
   const file = files.open(path, { write: true, create: isNew ? "new" : undefined });

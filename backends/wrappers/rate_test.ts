@@ -1,6 +1,7 @@
 import { assert, assertEquals } from "@std/assert";
 import { mockBackend } from "../../testing.ts";
 import { OpenedDisk } from "../../disk/opened.ts";
+import { leastMs } from "../../tests/least_ms.ts";
 import { fill, readBytes } from "../../tests/stack.ts";
 import { openAllOfLibc } from "../../uring/libc.ts";
 import { memory } from "../memory.ts";
@@ -67,18 +68,23 @@ Deno.test("rate takes no bytes for what carries none", async () => {
 for (const [limit, options] of [["bytes", { bytes: "1MiB" }], ["iops", { iops: 64 }]] as const) {
   Deno.test(`rate keeps to its limit of ${limit}, reads and writes together`, async () => {
     const spec = rate(memory("1MiB"), { ...options, burst: "125ms" });
-    await using stack = await OpenedDisk.open(spec);
-    const start = performance.now();
-    const requests = Array.from(
-      { length: 24 },
-      (_, index) =>
-        index % 2 === 0
-          ? readBytes(stack.backend, index * 16384, 16384)
-          : fill(stack.backend, index, index * 16384, 16384),
-    );
-    await Promise.all(requests);
-    const ms = performance.now() - start;
-    // 24 at 64 per second, less 8 of a burst and one on credit: 15/64 s.
-    assert(ms >= 230 && ms < 700, `${ms}`);
+    const least = await leastMs(700, async () => {
+      // Each time with a full bucket.
+      await using stack = await OpenedDisk.open(spec);
+      const start = performance.now();
+      const requests = Array.from(
+        { length: 24 },
+        (_, index) =>
+          index % 2 === 0
+            ? readBytes(stack.backend, index * 16384, 16384)
+            : fill(stack.backend, index, index * 16384, 16384),
+      );
+      await Promise.all(requests);
+      const ms = performance.now() - start;
+      // 24 at 64 per second, less 8 of a burst and one on credit: 15/64 s.
+      assert(ms >= 230, `${ms}`);
+      return ms;
+    });
+    assert(least < 700, `${least}`);
   });
 }

@@ -250,23 +250,30 @@ Deno.test("error fails the operations, the part and the share that it is told", 
 
 Deno.test("delay is as late as it is told, and requests wait side by side", async () => {
   await using stack = await OpenedDisk.open(delay(memory(MIB), { read: "50ms", all: 0 }));
-  const start = performance.now();
-  await Promise.all([0, 1, 2, 3].map((index) => readBytes(stack.backend, index * 512, 512)));
-  const reads = performance.now() - start;
-  assert(reads >= 49 && reads < 180, `${reads}`);
-  await fill(stack.backend, 1, 0, 512);
-  assert(performance.now() - start - reads < 45, "writes are not late");
+  const tries: [reads: number, write: number][] = [];
+  // One after another, four reads take 200 ms, and a late write 50 ms, in each try.
+  const isPrompt = () => tries.some(([reads, write]) => reads < 180 && write < 45);
+  while (tries.length < 10 && !isPrompt()) {
+    const start = performance.now();
+    await Promise.all([0, 1, 2, 3].map((index) => readBytes(stack.backend, index * 512, 512)));
+    const reads = performance.now() - start;
+    assert(reads >= 49, `${reads}`);
+    await fill(stack.backend, 1, 0, 512);
+    tries.push([reads, performance.now() - start - reads]);
+  }
+  assert(isPrompt(), `milliseconds of the reads and of a write: ${tries.join("; ")}`);
 });
 
 for (const [name, wrap] of [["delay", openDelay], ["rate", openRate]] as const) {
   Deno.test(`${name} begins no request any more once it is closed`, async () => {
     const disk = mockBackend({ size: MIB });
-    const options = name === "delay" ? { all: 20 } : { iops: 50, burst: 0 };
+    // The second request is due after two seconds: not before both are there.
+    const options = name === "delay" ? { all: 20 } : { iops: 0.5, burst: 0 };
     const backend = wrap(options, { inner: [disk] });
     const first = fill(backend, 1, 0, 512);
-    if (name === "rate") await first;
     const late = name === "rate" ? fill(backend, 2, 0, 512) : first;
     const failed = assertRejects(() => late, UblkError, "ENODEV");
+    if (name === "rate") await first;
     await backend.close?.();
     await failed;
     assertEquals(disk.calls.count("writeAt"), name === "rate" ? 1 : 0);
