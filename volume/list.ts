@@ -23,7 +23,7 @@ import { removeMarks } from "./marks/file.ts";
 import { isVolumeName, ObjectNames } from "./names.ts";
 import { isOwnChunk, sharedAncestors } from "./owners.ts";
 import { checkRemovable, keptBySnapshots, neededOfRemains, neededOfRemoved } from "./removal.ts";
-import { beginRemoval, checkHead, deleteHead, endRemoval, removableHead } from "./remove_head.ts";
+import { beginRemoval, deleteHead, endRemoval, isStill, removableHead } from "./remove_head.ts";
 import { keyOf } from "./opened_store.ts";
 import { MACHINE, type Seam } from "./seam.ts";
 import { Reach } from "./space/reach.ts";
@@ -255,9 +255,7 @@ export async function removeVolume(
     if (object.name !== names.head && object.name !== names.catalog) objects.push(object.name);
   }
   if (begun === undefined && objects.length === 0) throw notFound(opened, name);
-  // Otherwise another call may have removed it by now, and somebody have made the next one: these may be
-  // that one's objects.
-  await checkHead(opened, names, begun?.version);
+  if (!await isStill(opened, names, begun)) return;
   const needed = begun === undefined
     ? await neededOfRemains(opened, names, { ...removal, objects })
     : await neededOfRemoved(opened, names, { ...removal, objects });
@@ -266,8 +264,8 @@ export async function removeVolume(
     throw keptBySnapshots(name);
   }
   // Who makes a volume of the name from here on begins with numbers after the mark.
-  if (begun === undefined) await checkHead(opened, names, undefined);
-  else await deleteHead(opened, names, begun);
+  if (begun !== undefined) await deleteHead(opened, names, begun);
+  else if (!await isStill(opened, names, begun)) return;
   const marked = (await readCatalog(opened, names))?.catalog;
   const isItsOwn = marked?.removed !== undefined &&
     (removal.uuid === undefined || marked.volume === removal.uuid);

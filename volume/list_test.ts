@@ -10,6 +10,7 @@ import { briefClaim, Committed } from "./committed.ts";
 import { createVolume } from "./create.ts";
 import { NO_UUID } from "./format/record.ts";
 import { MACHINE } from "./seam.ts";
+import { createSnapshot, listSnapshots } from "./snapshots.ts";
 import { Volume } from "./volume.ts";
 
 const BLOCK = 4096;
@@ -82,13 +83,14 @@ Deno.test("removeVolume + interrupted anywhere it leaves a volume or none, and i
       await removeVolume(store, "v", { journal: at.journal }).catch(() => {});
       store.faults = undefined;
       if (deletes < failing) return assertEquals(await listVolumes(store), []);
+      assertEquals(await listVolumes(store), []);
       if (failing === 1) {
-        await using volume = await Volume.open("v", { ...at, store });
-        const block = new Uint8Array(BLOCK);
-        await volume.read(block, 0);
-        assertEquals(block[0], 1);
+        // Its head is there, and holds the name.
+        const open = () => Volume.open("v", { ...at, store });
+        assertEquals(await codeOf(open), "VOLUME_NOT_FOUND");
+        const create = () => Volume.create("v", { store, size: "1M" });
+        await assertRejects(create, UblkError, "is being removed");
       } else {
-        assertEquals(await listVolumes(store), []);
         // A new one of that name is in nobody's way.
         await Volume.create("v", { store, size: "1M" });
         {
@@ -153,53 +155,89 @@ Deno.test("removeVolume + an answer that is lost, and a request that arrives lat
   assertEquals((await volumeInfo(inner, "v")).size, 2 << 20);
 });
 
-/** Runs something each time that the head is about to be deleted. */
-class HeadIsDeleted extends MemoryStore {
-  beforeHead: () => Promise<unknown> = () => Promise.resolve();
+/** Runs something before each call of a kind for an object. */
+class SeenStore extends MemoryStore {
+  before: (call: "delete" | "list" | "replace", name: string) => Promise<unknown> = () =>
+    Promise.resolve();
 
   override async delete(...args: Parameters<MemoryStore["delete"]>) {
-    if (args[0] === "v/head") await this.beforeHead();
+    await this.before("delete", args[0]);
     return await super.delete(...args);
+  }
+
+  override async *list(...args: Parameters<MemoryStore["list"]>) {
+    await this.before("list", args[0]);
+    yield* super.list(...args);
+  }
+
+  override async replace(...args: Parameters<MemoryStore["replace"]>) {
+    await this.before("replace", args[0]);
+    return await super.replace(...args);
   }
 }
 
-Deno.test("removeVolume + the volume is attached meanwhile + refuses it, unless forced", async () => {
+Deno.test("removeVolume + the volume is attached meanwhile + refuses it and changes nothing, unless forced", async () => {
   await inFolder(async ({ journal, journalSize }) => {
-    const store = new HeadIsDeleted();
+    const store = new SeenStore();
     await Volume.create("v", { store, size: "1M" });
+    await createSnapshot(store, "v", "old", { journal });
     let volume: Volume | undefined = undefined;
-    store.beforeHead = async () => {
-      volume ??= await Volume.open("v", { store, journal, journalSize });
+    store.before = async (call, name) => {
+      if (call !== "replace" || name !== "v/head" || volume !== undefined) return;
+      store.before = () => Promise.resolve();
+      volume = await Volume.open("v", { store, journal, journalSize });
     };
     assertEquals(await codeOf(() => removeVolume(store, "v")), "VOLUME_BUSY");
-    // Its writes were once answered, and the next commit found no volume.
+    // Its writes were once answered, and the next commit found no volume. Then that was refused, but
+    // snapshots were gone, and the next one stopped the drain.
     await volume!.write(new Uint8Array(BLOCK).fill(1), 0);
+    await createSnapshot(store, "v", "new", { journal });
     await volume!.sync();
+    const snapshots = await listSnapshots(store, "v");
+    assertEquals(snapshots.map(({ name }) => name).sort(), ["new", "old"]);
     let commits = 0;
-    store.beforeHead = async () => {
-      if (++commits > 3) return;
+    store.before = async (call, name) => {
+      if (call !== "list" || name !== "v/" || commits++ > 0) return;
       await volume!.write(new Uint8Array(BLOCK).fill(commits), BLOCK);
-      await volume!.sync();
+      assertEquals(await codeOf(() => volume!.sync()), "VOLUME_FENCED");
     };
     await removeVolume(store, "v", { force: true });
-    assertEquals(commits, 4);
     assertEquals(await listVolumes(store), []);
     await assertRejects(() => volume!.close(), UblkError);
   });
 });
 
-Deno.test("removeVolume + another call removes it and one is made again meanwhile + spares that", async () => {
-  const store = new HeadIsDeleted();
-  await Volume.create("v", { store, size: "1M" });
-  store.beforeHead = async () => {
-    store.beforeHead = () => Promise.resolve();
-    await removeVolume(store, "v");
-    await Volume.create("v", { store, size: "2M" });
-  };
-  await removeVolume(store, "v");
-  assertEquals((await volumeInfo(store, "v")).size, 2 << 20);
-  assertEquals((await checkVolume(store, "v")).findings, []);
-});
+for (
+  const [call, object] of [["replace", "v/head"], ["list", "v/"], ["replace", "v/catalog"], [
+    "delete",
+    "v/head",
+  ]] as const
+) {
+  Deno.test(`removeVolume + before its ${call} of ${object} another call removes it, and one is made again + spares that`, async () => {
+    await inFolder(async (at) => {
+      const store = new SeenStore();
+      await Volume.create("v", { store, size: "1M" });
+      // It has a catalog.
+      await createSnapshot(store, "v", "s", at);
+      let hasRun = false;
+      store.before = async (what, name) => {
+        if (what !== call || name !== object || hasRun) return;
+        hasRun = true;
+        await removeVolume(store, "v");
+        await Volume.create("v", { store, size: "2M" });
+        await using volume = await Volume.open("v", { ...at, store });
+        await volume.write(new Uint8Array(BLOCK).fill(1), 0);
+        await createSnapshot(store, "v", "mine", at);
+      };
+      await removeVolume(store, "v").catch((error) => assertEquals(error.code, "VOLUME_NOT_FOUND"));
+      assertEquals(hasRun, true);
+      assertEquals((await volumeInfo(store, "v")).size, 2 << 20);
+      assertEquals((await checkVolume(store, "v")).findings, []);
+      const snapshots = await listSnapshots(store, "v");
+      assertEquals(snapshots.map(({ name }) => name), ["mine"]);
+    });
+  });
+}
 
 for (const isMarked of [false, true]) {
   const name = `removeVolume + twice at once, of what is left${isMarked ? " behind a mark" : ""}`;

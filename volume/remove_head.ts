@@ -99,27 +99,42 @@ export async function endRemoval(
 }
 
 /**
- * Throws if the head is not the one that was found. For what is left of a volume without a head: if there
- * is one now, somebody is making a volume of the name.
+ * Whether the head is still the one that was found. If not, another call has removed the volume, and
+ * somebody may have made the next one: what is listed from now on may be that one's.
  *
- * @throws {UblkError} `VOLUME_BUSY`
+ * @param begun Undefined for what is left of a volume without a head.
+ * @throws {UblkError} `VOLUME_BUSY` if it is another head of the same volume.
  */
-export async function checkHead(
+export async function isStill(
   store: Store,
   names: ObjectNames,
-  version: Version | undefined,
-): Promise<void> {
-  if ((await store.get(names.head, { settled: true }))?.version === version) return;
-  throw hasChanged(names.volume);
+  begun: RemovableHead | undefined,
+): Promise<boolean> {
+  const now = await store.get(names.head, { settled: true });
+  if (now?.version === begun?.version) return true;
+  if (now === undefined || begun === undefined) return false;
+  const { volume } = decoded(store, names.head, () => decodeHead(now.bytes));
+  if (begun.head !== undefined && begun.head.volume !== volume) return false;
+  throw new UblkError("VOLUME_BUSY", {
+    operation: `remove ${names.volume}`,
+    reason: "somebody else removes or repairs it",
+    hint: "look what is there, and run this again if that is to be removed",
+  });
 }
 
-/** Deletes a head that was found. @throws {UblkError} `VOLUME_BUSY` if there is another one now. */
+/**
+ * Deletes a head that was found. Another call may have been faster: see {@linkcode isStill}.
+ *
+ * @throws {UblkError} `VOLUME_BUSY` if there is another head of the volume.
+ */
 export async function deleteHead(
   store: Store,
   names: ObjectNames,
-  { version }: RemovableHead,
+  begun: RemovableHead,
 ): Promise<void> {
-  if (!await store.delete(names.head, { version })) throw hasChanged(names.volume);
+  if (!await store.delete(names.head, { version: begun.version })) {
+    await isStill(store, names, begun);
+  }
 }
 
 function isAttached(name: string, host: string): UblkError {
@@ -127,13 +142,5 @@ function isAttached(name: string, host: string): UblkError {
     operation: `remove ${name}`,
     reason: `${host || "somebody"} has it open, or has died with it open`,
     hint: "close it there first; with force it is removed all the same",
-  });
-}
-
-function hasChanged(name: string): UblkError {
-  return new UblkError("VOLUME_BUSY", {
-    operation: `remove ${name}`,
-    reason: "somebody else removes, repairs or makes a volume of that name",
-    hint: "look what is there, and run this again if that is to be removed",
   });
 }

@@ -196,6 +196,13 @@ export class SimSpace {
     try {
       await cloneVolume(store, source, name, { key, seam, patienceMs: 0 });
     } catch (error) {
+      if (isUblkError(error) && error.message.includes("is being removed")) {
+        // By a server that has died meanwhile.
+        await removeVolume(store, name, { seam });
+        naming.delete(name);
+        clones.delete(name);
+        return this.#world.note(`the removal of ${name} is over`);
+      }
       const isRemoved = snapshot !== undefined && snapshots.get(snapshot) === undefined;
       if (!isRemoved || !isUblkError(error) || error.code !== "VOLUME_NOT_FOUND") throw error;
       naming.delete(name);
