@@ -40,6 +40,18 @@ export interface S3Request {
   readonly body?: Uint8Array<ArrayBuffer>;
   /** The request in words, for errors. */
   readonly where: string;
+  /**
+   * Bytes of the answer's body, as far as they are known before.
+   *
+   * @default 0
+   */
+  readonly expected?: number;
+  /**
+   * Time in which the answer must begin, and then go on, in milliseconds.
+   *
+   * @default The client's
+   */
+  readonly silenceMs?: number;
   /** Ends it early. */
   readonly signal?: AbortSignal;
 }
@@ -108,13 +120,21 @@ export class S3Client implements Disposable {
    * @throws {StoreError} `refused` if there are no credentials.
    */
   async send(request: S3Request): Promise<S3Answer> {
+    const { body, expected = 0, signal } = request;
     return await this.#slots.run(async () => {
-      await paid(this.#sent, request.body?.length ?? 0, request.signal);
-      const answer = await this.#send(request, false);
-      const last = hasExpired(answer) ? await this.#send(request, true) : answer;
-      await paid(this.#received, last.bytes.length, request.signal);
-      return last;
-    }, request.signal);
+      await turn(this.#sent, body?.length ?? 0, signal);
+      // Once a range was paid for when it had come, and a call that was ended meanwhile lost what was
+      // here and left what it owed: below some rate nothing came through any more.
+      await turn(this.#received, expected, signal);
+      const answer = await this.#answer(request).catch((error) => {
+        this.#received.forgive(expected);
+        throw error;
+      });
+      const more = answer.bytes.length - expected;
+      if (more < SMALL_BYTES) this.#received.owe(more);
+      else await this.#received.pay(more, signal);
+      return answer;
+    }, signal);
   }
 
   /** Closes the connections. */
@@ -123,10 +143,15 @@ export class S3Client implements Disposable {
     this.#changes.close();
   }
 
+  async #answer(request: S3Request): Promise<S3Answer> {
+    const answer = await this.#send(request, false);
+    return hasExpired(answer) ? await this.#send(request, true) : answer;
+  }
+
   async #send(request: S3Request, renew: boolean): Promise<S3Answer> {
     const { where, method, body, signal } = request;
+    const answerMs = request.silenceMs ?? this.#parts.answerMs ?? ANSWER_MS;
     const { url, headers } = await this.#signed(request, renew);
-    const { answerMs = ANSWER_MS } = this.#parts;
     using limit = new Limit(signal);
     const client = method === "GET" || method === "HEAD" ? this.#reads : this.#changes;
     limit.allow(answerMs + (body?.length ?? 0) / SLOWEST);
@@ -165,9 +190,9 @@ export class S3Client implements Disposable {
   }
 }
 
-async function paid(pace: Pace, bytes: number, signal: AbortSignal | undefined): Promise<void> {
+async function turn(pace: Pace, bytes: number, signal: AbortSignal | undefined): Promise<void> {
   if (bytes < SMALL_BYTES) pace.owe(bytes);
-  else await pace.pay(bytes, signal);
+  else await pace.turn(bytes, signal);
 }
 
 /** The store says that credentials have ended. */
