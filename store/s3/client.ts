@@ -12,7 +12,7 @@
 import { printable, shortened } from "../../uapi/printable.ts";
 import { Pace } from "../pace.ts";
 import { StoreError } from "../store.ts";
-import type { CredentialSource } from "./credentials.ts";
+import type { CredentialSource, S3Credentials } from "./credentials.ts";
 import type { S3Place } from "./place.ts";
 import { Slots } from "./slots.ts";
 
@@ -117,7 +117,7 @@ export class S3Client implements Disposable {
    * Sends a request.
    *
    * @throws {NoAnswerError} If no whole answer came.
-   * @throws {StoreError} `refused` if there are no credentials.
+   * @throws {StoreError} `refused` if there are no credentials, `unavailable` if they do not come.
    */
   async send(request: S3Request): Promise<S3Answer> {
     const { body, expected = 0, signal } = request;
@@ -151,7 +151,8 @@ export class S3Client implements Disposable {
   async #send(request: S3Request, renew: boolean): Promise<S3Answer> {
     const { where, method, body, signal } = request;
     const answerMs = request.silenceMs ?? this.#parts.answerMs ?? ANSWER_MS;
-    const { url, headers } = await this.#signed(request, renew);
+    const credentials = await this.#parts.credentials({ renew, signal, withinMs: answerMs });
+    const { url, headers } = await this.#signed(request, credentials);
     using limit = new Limit(signal);
     const client = method === "GET" || method === "HEAD" ? this.#reads : this.#changes;
     limit.allow(answerMs + (body?.length ?? 0) / SLOWEST);
@@ -176,15 +177,15 @@ export class S3Client implements Disposable {
     }
   }
 
-  async #signed({ method, key, query, headers, body }: S3Request, renew: boolean) {
-    const { place: { base, region }, credentials } = this.#parts;
+  async #signed({ method, key, query, headers, body }: S3Request, credentials: S3Credentials) {
+    const { base, region } = this.#parts.place;
     // It is loaded with the first request: most programs make none.
     const { AwsV4Signer } = await import("aws4fetch");
     const url = new URL(base + key);
     for (const [name, value] of Object.entries(query ?? {})) url.searchParams.set(name, value);
     const signed = await new AwsV4Signer({
       ...{ url: url.href, method, headers, body, region, service: "s3", cache: this.#keys },
-      ...await credentials(renew),
+      ...credentials,
     }).sign();
     return { url: signed.url.href, headers: signed.headers };
   }
