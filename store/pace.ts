@@ -40,11 +40,37 @@ export class Pace {
   /** Resolves once bytes, and all before them, have taken their time. @throws The signal's reason. */
   async pay(bytes: number, signal?: AbortSignal): Promise<void> {
     this.owe(bytes);
-    for (const end = this.#paidMs;;) {
+    await this.#until(this.#paidMs, signal);
+  }
+
+  /**
+   * Resolves once bytes are to be moved: all before them have taken their time. They are owed from now
+   * on, unless the wait ends early.
+   *
+   * @throws The signal's reason.
+   */
+  async turn(bytes: number, signal?: AbortSignal): Promise<void> {
+    const start = this.#paidMs;
+    this.owe(bytes);
+    try {
+      await this.#until(start, signal);
+    } catch (error) {
+      this.forgive(bytes);
+      throw error;
+    }
+  }
+
+  /** Bytes that are owed were not moved. */
+  forgive(bytes: number): void {
+    this.#paidMs -= bytes / this.#bytesPerMs;
+  }
+
+  async #until(ms: number, signal: AbortSignal | undefined): Promise<void> {
+    for (;;) {
       signal?.throwIfAborted();
-      const ms = end - this.#clock();
-      if (ms <= 0) return;
-      await this.#wait(Math.min(ms, PAUSE_MS));
+      const left = ms - this.#clock();
+      if (left <= 0) return;
+      await this.#wait(Math.min(left, PAUSE_MS));
     }
   }
 }

@@ -77,6 +77,14 @@ export interface GetTerms extends StoreTerms {
    * @default false
    */
   readonly settled?: boolean;
+  /**
+   * The longest silence, in milliseconds: a call for which no byte comes for so long fails as
+   * `unavailable`, and one that goes on is not cut off. It is not tried again for longer either. A
+   * store that knows no silence, as one in a folder does not, need not look at it.
+   *
+   * @default The store's own
+   */
+  readonly silenceMs?: number;
 }
 
 /** Options of {@linkcode Store.delete}. */

@@ -12,7 +12,7 @@
 import { printable, shortened } from "../../uapi/printable.ts";
 import { Pace } from "../pace.ts";
 import { StoreError } from "../store.ts";
-import type { CredentialSource } from "./credentials.ts";
+import type { CredentialSource, S3Credentials } from "./credentials.ts";
 import type { S3Place } from "./place.ts";
 import { Slots } from "./slots.ts";
 
@@ -40,6 +40,18 @@ export interface S3Request {
   readonly body?: Uint8Array<ArrayBuffer>;
   /** The request in words, for errors. */
   readonly where: string;
+  /**
+   * Bytes of the answer's body, as far as they are known before.
+   *
+   * @default 0
+   */
+  readonly expected?: number;
+  /**
+   * Time in which the answer must begin, and then go on, in milliseconds.
+   *
+   * @default The client's
+   */
+  readonly silenceMs?: number;
   /** Ends it early. */
   readonly signal?: AbortSignal;
 }
@@ -105,16 +117,24 @@ export class S3Client implements Disposable {
    * Sends a request.
    *
    * @throws {NoAnswerError} If no whole answer came.
-   * @throws {StoreError} `refused` if there are no credentials.
+   * @throws {StoreError} `refused` if there are no credentials, `unavailable` if they do not come.
    */
   async send(request: S3Request): Promise<S3Answer> {
+    const { body, expected = 0, signal } = request;
     return await this.#slots.run(async () => {
-      await paid(this.#sent, request.body?.length ?? 0, request.signal);
-      const answer = await this.#send(request, false);
-      const last = hasExpired(answer) ? await this.#send(request, true) : answer;
-      await paid(this.#received, last.bytes.length, request.signal);
-      return last;
-    }, request.signal);
+      await turn(this.#sent, body?.length ?? 0, signal);
+      // Once a range was paid for when it had come, and a call that was ended meanwhile lost what was
+      // here and left what it owed: below some rate nothing came through any more.
+      await turn(this.#received, expected, signal);
+      const answer = await this.#answer(request).catch((error) => {
+        this.#received.forgive(expected);
+        throw error;
+      });
+      const more = answer.bytes.length - expected;
+      if (more < SMALL_BYTES) this.#received.owe(more);
+      else await this.#received.pay(more, signal);
+      return answer;
+    }, signal);
   }
 
   /** Closes the connections. */
@@ -123,10 +143,16 @@ export class S3Client implements Disposable {
     this.#changes.close();
   }
 
+  async #answer(request: S3Request): Promise<S3Answer> {
+    const answer = await this.#send(request, false);
+    return hasExpired(answer) ? await this.#send(request, true) : answer;
+  }
+
   async #send(request: S3Request, renew: boolean): Promise<S3Answer> {
     const { where, method, body, signal } = request;
-    const { url, headers } = await this.#signed(request, renew);
-    const { answerMs = ANSWER_MS } = this.#parts;
+    const answerMs = request.silenceMs ?? this.#parts.answerMs ?? ANSWER_MS;
+    const credentials = await this.#parts.credentials({ renew, signal, withinMs: answerMs });
+    const { url, headers } = await this.#signed(request, credentials);
     using limit = new Limit(signal);
     const client = method === "GET" || method === "HEAD" ? this.#reads : this.#changes;
     limit.allow(answerMs + (body?.length ?? 0) / SLOWEST);
@@ -151,23 +177,23 @@ export class S3Client implements Disposable {
     }
   }
 
-  async #signed({ method, key, query, headers, body }: S3Request, renew: boolean) {
-    const { place: { base, region }, credentials } = this.#parts;
+  async #signed({ method, key, query, headers, body }: S3Request, credentials: S3Credentials) {
+    const { base, region } = this.#parts.place;
     // It is loaded with the first request: most programs make none.
     const { AwsV4Signer } = await import("aws4fetch");
     const url = new URL(base + key);
     for (const [name, value] of Object.entries(query ?? {})) url.searchParams.set(name, value);
     const signed = await new AwsV4Signer({
       ...{ url: url.href, method, headers, body, region, service: "s3", cache: this.#keys },
-      ...await credentials(renew),
+      ...credentials,
     }).sign();
     return { url: signed.url.href, headers: signed.headers };
   }
 }
 
-async function paid(pace: Pace, bytes: number, signal: AbortSignal | undefined): Promise<void> {
+async function turn(pace: Pace, bytes: number, signal: AbortSignal | undefined): Promise<void> {
   if (bytes < SMALL_BYTES) pace.owe(bytes);
-  else await pace.pay(bytes, signal);
+  else await pace.turn(bytes, signal);
 }
 
 /** The store says that credentials have ended. */

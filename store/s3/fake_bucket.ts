@@ -7,7 +7,14 @@
 
 import { createHash } from "node:crypto";
 import { crc32 } from "node:zlib";
-import { answerOf, errorAnswer, type FakeFault, isAfter } from "./fake_faults.ts";
+import {
+  answerOf,
+  errorAnswer,
+  type FakeFault,
+  isAfter,
+  SLOW_PARTS,
+  SLOW_PAUSE_MS,
+} from "./fake_faults.ts";
 import { FakeUploads } from "./fake_uploads.ts";
 import { encodeMessage, type HttpMessage, HttpReader, writeAll } from "./wire.ts";
 
@@ -106,6 +113,7 @@ export class FakeS3 implements AsyncDisposable {
     if (fault === "hang after") return true;
     if (fault === "reset after") return false;
     const bytes = early === undefined ? answerOf(answer, fault, method) : encodeMessage(early);
+    if (fault === "slow") return await writeSlowly(connection, bytes);
     return await writeAll(connection, bytes) && fault !== "short";
   }
 
@@ -176,6 +184,15 @@ export class FakeS3 implements AsyncDisposable {
       `</IsTruncated>${next}${entries.join("")}</ListBucketResult>`;
     return made(200, {}, new TextEncoder().encode(xml));
   }
+}
+
+async function writeSlowly(connection: Deno.Conn, bytes: Uint8Array): Promise<boolean> {
+  const length = Math.ceil(bytes.length / SLOW_PARTS);
+  for (let at = 0; at < bytes.length; at += length) {
+    await new Promise((resolve) => setTimeout(resolve, SLOW_PAUSE_MS));
+    if (!await writeAll(connection, bytes.subarray(at, at + length))) return false;
+  }
+  return true;
 }
 
 function get(found: Uint8Array<ArrayBuffer>, range: string | undefined): HttpMessage {

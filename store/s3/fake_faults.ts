@@ -19,6 +19,8 @@ export type FakeFault =
   | "hang after"
   /** The body ends early. */
   | "short"
+  /** It comes in {@linkcode SLOW_PARTS}, with {@linkcode SLOW_PAUSE_MS} before each. */
+  | "slow"
   /** A bit of the body is flipped. */
   | "flipped"
   /** The bytes of another range. */
@@ -29,6 +31,11 @@ export type FakeFault =
   | "no tag"
   /** Conditions are ignored. */
   | "conditions ignored";
+
+/** Parts of an answer that comes slowly. */
+export const SLOW_PARTS = 30;
+/** The pause before each of them, in milliseconds. */
+export const SLOW_PAUSE_MS = 50;
 
 const ERRORS = {
   "denied": [403, "AccessDenied"],

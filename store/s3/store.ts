@@ -122,21 +122,21 @@ export class S3Store implements Store {
 
   async get(
     name: string,
-    { range, signal }: GetTerms = {},
+    { range, signal, silenceMs }: GetTerms = {},
   ): Promise<StoredObject | undefined> {
     checkName(name);
     signal?.throwIfAborted();
     const where = this.#where("get", name);
-    if (range !== undefined) return await this.#range(name, range, where, signal);
+    if (range !== undefined) return await this.#range(name, range, where, { signal, silenceMs });
     let damaged = 0;
     return await this.#tried(signal, async () => {
       try {
-        return await this.#whole(name, where, signal);
+        return await this.#whole(name, where, signal, silenceMs);
       } catch (error) {
         if (!(error instanceof WrongSumError) || ++damaged < DAMAGED) throw error;
         throw new StoreError("corrupt", error.message);
       }
-    });
+    }, silenceMs);
   }
 
   async putIfAbsent(
@@ -264,9 +264,10 @@ export class S3Store implements Store {
     name: string,
     where: string,
     signal: AbortSignal | undefined,
+    silenceMs?: number,
   ): Promise<StoredObject | undefined> {
     const answer = await this.#client.send({
-      ...{ method: "GET", key: this.#key(name), where, signal },
+      ...{ method: "GET", key: this.#key(name), where, signal, silenceMs },
       headers: { "x-amz-checksum-mode": "ENABLED" },
     });
     if (isAbsent(answer)) return undefined;
@@ -287,18 +288,18 @@ export class S3Store implements Store {
     name: string,
     range: ByteRange,
     where: string,
-    signal: AbortSignal | undefined,
+    { signal, silenceMs }: GetTerms,
   ): Promise<StoredObject | undefined> {
     checkRange(range, Infinity, where);
     const { offset, length } = range;
     return await this.#tried(signal, async () => {
       const answer = await this.#client.send({
-        ...{ method: "GET", key: this.#key(name), where, signal },
+        ...{ method: "GET", key: this.#key(name), where, signal, silenceMs, expected: length },
         headers: { range: `bytes=${offset}-${offset + length - 1}` },
       });
       if (isAbsent(answer)) return undefined;
       if (answer.status === 416) {
-        checkRange(range, await this.#size(name, where, signal), where);
+        checkRange(range, await this.#size(name, where, { signal, silenceMs }), where);
         throw new StoreError("unavailable", `${where}: the object has become longer meanwhile`);
       }
       if (answer.status === 200) {
@@ -319,12 +320,13 @@ export class S3Store implements Store {
       }
       checkRange(range, total, where);
       return { bytes, version: "", size: total };
-    });
+    }, silenceMs);
   }
 
-  async #size(name: string, where: string, signal: AbortSignal | undefined): Promise<number> {
+  async #size(name: string, where: string, terms: GetTerms): Promise<number> {
+    const { signal, silenceMs } = terms;
     const key = this.#key(name);
-    const answer = await this.#client.send({ method: "HEAD", key, where, signal });
+    const answer = await this.#client.send({ method: "HEAD", key, where, signal, silenceMs });
     const length = answer.headers.get("content-length");
     if (answer.status !== 200 || length === null) throw failureOf(answer, where);
     return Number(length);
@@ -409,8 +411,12 @@ export class S3Store implements Store {
   }
 
   /** Tries something until it succeeds, cannot get better, or the time is over. */
-  #tried<T>(signal: AbortSignal | undefined, attempt: () => Promise<T>): Promise<T> {
-    return retried(attempt, attempts(this.#tryMs, signal));
+  #tried<T>(
+    signal: AbortSignal | undefined,
+    attempt: () => Promise<T>,
+    mostMs = Infinity,
+  ): Promise<T> {
+    return retried(attempt, attempts(Math.min(this.#tryMs, mostMs), signal));
   }
 }
 

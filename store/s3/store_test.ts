@@ -427,17 +427,59 @@ Deno.test("S3Store + so many bytes are sent in a second as the URL says, and sma
     return performance.now() - from;
   };
   const bytes = new Uint8Array(256 << 10);
+  // The first goes at once, the third when both before it have taken their time.
   const sentMs = await timed(() =>
-    Promise.all([store.putIfAbsent("a", bytes), store.putIfAbsent("b", bytes)])
+    Promise.all(["a", "b", "b2"].map((name) => store.putIfAbsent(name, bytes)))
   );
   assert(sentMs >= 500, `${sentMs} ms`);
-  // If the small one had to wait, it would wait for both large ones, and thus for longer than the first.
+  // The third is still to be paid for. If the small one had to wait too, it would wait for both large ones,
+  // and thus for longer than the first.
   const owed = ["c", "d"].map((name) => store.putIfAbsent(name, bytes).then(() => "large"));
   const small = store.putIfAbsent("e", new Uint8Array(1000)).then(() => "small");
   assertEquals(await Promise.race([...owed, small]), "small");
   await Promise.all([...owed, small]);
   const receivedMs = await timed(() => store.get("a"));
   assert(receivedMs >= 250, `${receivedMs} ms`);
+});
+
+// Regression: ranges were paid for when they had come. Calls that were ended meanwhile lost what was
+// here, and left what they owed.
+Deno.test("S3Store + a range, of which it is known how long it is, waits before it is asked for, and then no more", async () => {
+  await using server = new FakeS3();
+  await using store = S3Store.open(`${server.url}&bandwidth=${1 << 20}`, { credentials });
+  const size = 2 << 20;
+  server.objects.set("some/prefix/a", new Uint8Array(size));
+  const range = { offset: 0, length: size };
+  const end = new AbortController();
+  const { signal } = end;
+  assertEquals((await store.get("a", { range, signal }))?.size, size);
+  // It takes 2 s to be paid for, and so would each of these.
+  const waiting = Array.from({ length: 8 }, () => store.get("a", { range, signal }));
+  const ended = Promise.allSettled(waiting);
+  const small = { offset: 0, length: 1000 };
+  assertEquals((await store.get("a", { range: small }))?.bytes.length, 1000);
+  assertEquals(server.log.length, 2);
+  end.abort();
+  assert((await ended).every(({ status }) => status === "rejected"));
+  // Neither they nor what fails owes anything: four times 2 s would be too long.
+  const from = performance.now();
+  server.faults = () => "denied";
+  for (let nth = 0; nth < 4; nth++) await failure(() => store.get("a", { range }), "refused");
+  server.faults = inTurn("short", "short", "short", "short");
+  await store.get("a", { range });
+  const ms = performance.now() - from;
+  assert(ms < 8000, `${ms} ms`);
+});
+
+Deno.test("S3Store.get + the caller's limit of silence + counts instead of the store's", async () => {
+  await using server = new FakeS3();
+  await using store = opened(server, 60_000, 60_000);
+  server.objects.set("some/prefix/a", A);
+  server.faults = () => "hang";
+  for (const range of [undefined, { offset: 0, length: 5 }]) {
+    const line = await failure(() => store.get("a", { range, silenceMs: 50 }), "unavailable");
+    assert(line.endsWith("nothing came for 50 ms"), line);
+  }
 });
 
 function pause(ms: number): Promise<void> {

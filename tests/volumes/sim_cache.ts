@@ -59,7 +59,6 @@ export function simCache(
     clock: () => 0,
     random: () => 1,
     sleep: () => new Promise<void>((resolve) => void world.paused.push(resolve)),
-    limit: () => ({ signal: new AbortController().signal, [Symbol.dispose]() {} }),
   };
   const getter = {
     get: async (...call: Parameters<Store["get"]>) => {

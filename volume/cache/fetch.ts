@@ -24,17 +24,14 @@ import {
  * store is left alone.
  */
 const TRY_MS = 20_000;
-/** How long one call of the store may take. */
-const CALL_MS = 8_000;
+/**
+ * How long nothing may come, in milliseconds. Once a whole call had that long: on a line that was slow or
+ * busy its bytes were dropped and fetched again, until reads failed.
+ */
+const SILENCE_MS = 8_000;
 /** Shorter pauses than the drain makes: a reader waits. */
 const FIRST_PAUSE_MS = 50;
 const LONGEST_PAUSE_MS = 2_000;
-
-/** A limit of time for one call. */
-export interface CallLimit extends Disposable {
-  /** Aborts once the time is over. */
-  readonly signal: AbortSignal;
-}
 
 /** Time, as a fetch needs it. */
 export interface FetchTime {
@@ -44,8 +41,6 @@ export interface FetchTime {
   random(): number;
   /** Sleeps for so many milliseconds, or until the signal. */
   sleep(ms: number, signal: AbortSignal): Promise<void>;
-  /** Limits a call, which also ends with the parent. */
-  limit(ms: number, parent: AbortSignal): CallLimit;
 }
 
 /** The machine's time. */
@@ -63,17 +58,6 @@ export const MACHINE_TIME: FetchTime = {
       signal.addEventListener("abort", done);
     });
   },
-  limit(ms, parent) {
-    const over = new AbortController();
-    const late = () => over.abort(new StoreError("unavailable", `no answer for ${ms} ms`));
-    const timer = setTimeout(late, ms);
-    const end = () => {
-      clearTimeout(timer);
-      parent.removeEventListener("abort", end);
-    };
-    parent.addEventListener("abort", end);
-    return { signal: AbortSignal.any([over.signal, parent]), [Symbol.dispose]: end };
-  },
 };
 
 /** The parts of {@linkcode Fetches}. */
@@ -90,6 +74,12 @@ export interface FetchesParts {
   readonly ownerOf: (chunk: number) => Owner;
   /** Time. */
   readonly time: FetchTime;
+  /**
+   * How long nothing may come, in milliseconds.
+   *
+   * @default 8_000
+   */
+  readonly silenceMs?: number;
   /** Something has ended, or is to be logged: the engine shall look. */
   readonly signal: () => void;
 }
@@ -139,7 +129,7 @@ export class Fetches {
     const backoff = new Backoff(time.random, FIRST_PAUSE_MS, LONGEST_PAUSE_MS);
     for (;;) {
       try {
-        const found = await this.#get(name, order, end - time.clock());
+        const found = await this.#get(name, order);
         this.#hasTold = false;
         if (found === undefined) {
           return board.end(fetch, MISSING, 0, `${name} is missing, and the map names it`);
@@ -165,16 +155,12 @@ export class Fetches {
     }
   }
 
-  async #get(name: string, order: FetchOrder, leftMs: number): Promise<StoredObject | undefined> {
-    const { store, time } = this.#parts;
+  async #get(name: string, order: FetchOrder): Promise<StoredObject | undefined> {
+    const { store, silenceMs = SILENCE_MS } = this.#parts;
     const { offset, bytes: length, mayEnd } = order;
-    const ms = Math.min(CALL_MS, Math.max(1, leftMs));
     const { signal } = this.#stop;
-    using limit = time.limit(ms, signal);
-    const found = await store.get(name, {
-      range: { offset, length, mayEnd },
-      signal: limit.signal,
-    });
+    const range = { offset, length, mayEnd };
+    const found = await store.get(name, { range, signal, silenceMs });
     // A store may end a call late, or not by the signal.
     signal.throwIfAborted();
     return found;

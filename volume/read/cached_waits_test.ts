@@ -66,7 +66,8 @@ class Rig {
   readonly #failed = new Set<number>();
   #reads = 0;
 
-  constructor(store: Store, volume: string, fault: Fault) {
+  /** @param body The body comes after that. */
+  constructor(store: Store, volume: string, fault: Fault, body = () => Promise.resolve()) {
     const { board } = this;
     const { line } = CACHE_SIZES;
     const memory = { bytes: new Uint8Array(8 * line), address: 0 };
@@ -74,7 +75,13 @@ class Rig {
     const fetches = this.#fetches = new Fetches({
       ...{ board, line, ownerOf, memory: memory.bytes, time: this.#time() },
       signal: () => void (this.#hasCome = true),
-      store: { get: (...call) => this.#get(() => store.get(...call), fault) },
+      store: {
+        get: (...call) =>
+          this.#get(async () => {
+            await body();
+            return await store.get(...call);
+          }, fault),
+      },
     });
     this.chunks = new CachedChunks({
       ...{ blockSize: BLOCK, ownerOf, memory, board, counters: new VolumeCounters() },
@@ -106,8 +113,12 @@ class Rig {
       clock: () => this.#nowMs,
       random: () => 1,
       sleep: (ms) => this.#sleep(ms),
-      limit: () => ({ signal: new AbortController().signal, [Symbol.dispose]() {} }),
     };
+  }
+
+  /** Sleeps until a second since the start. */
+  sleepUntil(second: number): Promise<void> {
+    return this.#sleep(second * 1000 - this.#nowMs);
   }
 
   #sleep(ms: number): Promise<void> {
@@ -221,6 +232,20 @@ Deno.test("CachedChunks + a store that stays away + each read fails in its own t
   assertEquals(rig.most, 1);
   // Two fetches.
   assert(rig.calls.at(-1)! < 40 && rig.calls.length < 40, `${rig.calls}`);
+});
+
+Deno.test("CachedChunks + a body that comes for longer than reads may wait + each ends in its own time, and the bytes are kept", async () => {
+  const { store, volume } = await storedVolume();
+  const rig: Rig = new Rig(store, volume, () => undefined, () => rig.sleepUntil(30));
+  await rig.read();
+  await rig.until(20);
+  await rig.read();
+  await rig.until(29);
+  assertEquals([rig.over, rig.calls], [[[0, 16, "EIO"]], [0]]);
+  await rig.until(60);
+  await rig.read();
+  const [, [second, , how], third] = rig.over;
+  assertEquals([second, how, third], [1, 7, [2, 60, 7]]);
 });
 
 Deno.test("CachedChunks + a failure that does not pass + fails all who wait, and nobody asks again", async () => {
