@@ -29,8 +29,8 @@ import { stateOf } from "./state.ts";
 
 const BLOCK = 4096;
 const SHAPE = { size: 1 << 20, blockSize: BLOCK, chunkSize: 1 << 20 };
-const SEEDS = 3;
-const MOST_OPERATIONS = 200;
+const SEEDS = 2;
+const MOST_OPERATIONS = 400;
 
 class Rig {
   readonly machine: CrashableMachine;
