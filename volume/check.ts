@@ -13,8 +13,9 @@ import { enterRun } from "./attach.ts";
 import { readCatalog } from "./catalog.ts";
 import { checkChunk, checkFrames } from "./check_chunk.ts";
 import { checkJournal } from "./check_journal.ts";
-import { notFound, readHead, readManifest } from "./state.ts";
+import { type ManifestName, notFound, readHead, readManifest } from "./state.ts";
 import type { Counts, Finding } from "./findings.ts";
+import type { CatalogEntry } from "./format/catalog.ts";
 import type { ChunkTable } from "./format/chunk.ts";
 import type { Head } from "./format/head.ts";
 import type { Manifest } from "./format/manifest.ts";
@@ -101,8 +102,10 @@ class Check {
   readonly #counts: Counts = { findings: [], objects: 0, bytes: 0, blocks: 0 };
   /** Names of objects that count. */
   readonly #named = new Set<string>();
-  /** The tables of chunks that were read; undefined for those that cannot be. */
-  readonly #tables = new Map<number, ChunkTable | undefined>();
+  /** Names of objects that should be there, and are not. */
+  readonly #missing = new Set<string>();
+  /** The tables of chunks that were read, by the chunks' names; undefined for those that cannot be. */
+  readonly #tables = new Map<string, ChunkTable | undefined>();
   #total = 2;
   #isComplete = true;
   #batches: number | undefined = undefined;
@@ -196,16 +199,47 @@ class Check {
     roots.delete(number);
     this.#total += roots.size;
     for (const root of roots.values()) {
-      this.#named.add(names.manifest(root.manifest));
-      const manifest = await this.#damageOf(() =>
-        readManifest(this.#store, names, { ...root, volume })
-      );
-      if (manifest === undefined) {
-        this.#isComplete = false;
-        continue;
-      }
-      this.#done(0);
-      await this.#chunks(manifest, await this.#maps(manifest));
+      const before = { findings: this.#counts.findings.length, isComplete: this.#isComplete };
+      await this.#root({ ...root, volume });
+      const isGone = this.#counts.findings.length > before.findings &&
+        await this.#isNamedNoMore(root, volume);
+      if (!isGone) continue;
+      this.#forget(before.findings, names.manifest(root.manifest));
+      this.#isComplete = before.isComplete;
+    }
+  }
+
+  async #root(root: ManifestName): Promise<void> {
+    const names = this.#names;
+    this.#named.add(names.manifest(root.manifest));
+    const manifest = await this.#damageOf(() => readManifest(this.#store, names, root));
+    if (manifest === undefined) {
+      this.#isComplete = false;
+      return;
+    }
+    this.#done(0);
+    await this.#chunks(manifest, await this.#maps(manifest));
+  }
+
+  /**
+   * Whether nobody keeps a manifest any more. A check takes hours, and whoever serves the volume collects
+   * what a snapshot has needed that is removed meanwhile: that was once called damage.
+   */
+  async #isNamedNoMore({ manifest: number }: CatalogEntry, volume: string): Promise<boolean> {
+    const now = await this.#damageOf(() => readCatalog(this.#store, this.#names));
+    return now !== undefined &&
+      (now.catalog.volume !== volume ||
+        now.catalog.entries.every((one) => one.manifest !== number));
+  }
+
+  /** Forgets the latest findings, from the nth on, as far as they are of a manifest or of what is missing. */
+  #forget(nth: number, manifest: string): void {
+    const { findings } = this.#counts;
+    for (const finding of findings.splice(nth)) {
+      const { object } = finding;
+      if (object !== manifest && !this.#missing.has(object)) findings.push(finding);
+      // Another entry may need it.
+      else if (this.#tables.get(object) === undefined) this.#tables.delete(object);
     }
   }
 
@@ -267,19 +301,21 @@ class Check {
     const { blockSize } = manifest;
     const chunks = new Set<number>();
     for (const cursor = maps.chunks.cursor(); cursor.next();) chunks.add(chunkOf(cursor.place));
-    for (const chunk of chunks) if (!this.#tables.has(chunk)) this.#total++;
     /** Blocks of the disk that are where the map says. */
     const right = new BlockMap({ blocks: maps.blocks, step: 0 });
-    for (const number of [...chunks].sort((left, right) => left - right)) {
+    const owned = [...chunks].sort((left, right) => left - right).map((number) => {
       const { names, volume } = ownerOfChunk(this.#names, manifest, number);
-      const object = names.chunk(number);
-      if (!this.#tables.has(number)) {
+      return { number, volume, object: names.chunk(number) };
+    });
+    for (const { object } of owned) if (!this.#tables.has(object)) this.#total++;
+    for (const { number, volume, object } of owned) {
+      if (!this.#tables.has(object)) {
         const bytes = await this.#get(object);
         const parts = { object, number, volume, blockSize, counts: this.#counts };
-        this.#tables.set(number, bytes && checkChunk({ ...parts, bytes }));
+        this.#tables.set(object, bytes && checkChunk({ ...parts, bytes }));
         if (bytes !== undefined) this.#done(bytes.length);
       }
-      const table = this.#tables.get(number);
+      const table = this.#tables.get(object);
       if (table === undefined) continue;
       checkFrames({ object, number, map: maps.chunks, right, counts: this.#counts }, table);
     }
@@ -330,7 +366,10 @@ class Check {
     this.#named.add(name);
     try {
       const found = await this.#store.get(name);
-      if (found === undefined) this.#found({ object: name, words: "it is missing" });
+      if (found === undefined) {
+        this.#missing.add(name);
+        this.#found({ object: name, words: "it is missing" });
+      }
       return found?.bytes;
     } catch (error) {
       if (!(error instanceof StoreError) || error.fault !== "corrupt") throw error;

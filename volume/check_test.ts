@@ -1,12 +1,20 @@
 import { assert, assertEquals, assertRejects } from "@std/assert";
 import { eachSeed } from "../tests/seeds.ts";
 import { inFolder, type VolumeFolders } from "../tests/volumes/folders.ts";
+import { FaultyStore } from "../store/faulty.ts";
 import { MemoryStore } from "../store/memory.ts";
 import { openStore } from "../store/open.ts";
+import type { Store } from "../store/store.ts";
 import { Dice } from "../uapi/dice.ts";
 import { UblkError } from "../uapi/error.ts";
 import { checkVolume } from "./check.ts";
+import { loadMaps } from "./attach.ts";
+import { chunkOf } from "./format/place.ts";
+import { ObjectNames } from "./names.ts";
+import { rollbackVolume } from "./rollback.ts";
 import { MACHINE } from "./seam.ts";
+import { createSnapshot, removeSnapshot, stateOfReference } from "./snapshots.ts";
+import { collectVolume } from "./space/collect_volume.ts";
 import { Volume } from "./volume.ts";
 
 const BLOCK = 4096;
@@ -106,6 +114,69 @@ Deno.test("checkVolume + missing, short and exchanged objects are found", async 
       await Deno.writeFile(path, bytes);
     }
     assertEquals((await checkVolume(at.store, "v")).findings, []);
+  });
+});
+
+/** A volume with snapshots that need older states. */
+async function withSnapshots(at: VolumeFolders, store: Store): Promise<void> {
+  await Volume.create("v", { store, size: "1M", chunkSize: "64K" });
+  await using volume = await Volume.open("v", { ...at, store });
+  for (const [nth, snapshot] of ["a", "b", ""].entries()) {
+    await volume.write(new Uint8Array(64 * BLOCK).fill(nth + 1), 0);
+    await volume.sync();
+    if (snapshot !== "") await createSnapshot(store, "v", snapshot);
+  }
+}
+
+// What a snapshot had needed was said to be missing, if it was removed and collected while it was checked.
+Deno.test("checkVolume + a snapshot that is removed and collected meanwhile + is no damage", async () => {
+  for (const kind of ["manifests", "maps", "chunks"]) {
+    await inFolder(async (at) => {
+      const inner = new MemoryStore();
+      await withSnapshots(at, inner);
+      let reads = 0;
+      let isRemoved = false;
+      const store = new FaultyStore(inner, {
+        pause: async ({ name, object }, when) => {
+          if (when === "after" || name !== "get" || !object.startsWith("v/")) return;
+          if (object === "v/catalog") reads++;
+          // The catalog was read for the entry of the check, and for the snapshots.
+          if (isRemoved || reads < 2 || !object.includes(`/${kind}/`)) return;
+          isRemoved = true;
+          await removeSnapshot(inner, "v", "a");
+          await collectVolume(inner, "v");
+        },
+      });
+      const { findings, isComplete } = await checkVolume(store, "v");
+      assertEquals([findings, isComplete, isRemoved], [[], true, true], kind);
+    });
+  }
+});
+
+Deno.test("checkVolume + what a removed snapshot had needed is missing, and another one needs it + is found", async () => {
+  await inFolder(async (at) => {
+    const inner = new MemoryStore();
+    await withSnapshots(at, inner);
+    const { manifest } = await stateOfReference(inner, { volume: "v", snapshot: "a" });
+    await createSnapshot(inner, "v", "c");
+    await rollbackVolume(inner, "v", "a");
+    await createSnapshot(inner, "v", "d");
+    await rollbackVolume(inner, "v", "c");
+    const names = new ObjectNames("v");
+    const { chunks: map } = await loadMaps({ store: inner, names, manifest });
+    map.find(0, 1);
+    const chunk = names.chunk(chunkOf(map.place));
+    await inner.delete(chunk);
+    let isRemoved = false;
+    const store = new FaultyStore(inner, {
+      pause: async ({ name, object }, when) => {
+        if (when === "after" || name !== "get" || object !== chunk || isRemoved) return;
+        isRemoved = true;
+        await removeSnapshot(inner, "v", "a");
+      },
+    });
+    const { findings } = await checkVolume(store, "v");
+    assertEquals([findings, isRemoved], [[{ object: chunk, words: "it is missing" }], true]);
   });
 });
 

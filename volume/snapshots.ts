@@ -9,6 +9,7 @@
 import { realFiles } from "../files/real.ts";
 import { retried } from "../store/retry.ts";
 import { type Store, StoreError } from "../store/store.ts";
+import { startIdleTimer } from "../store/timer.ts";
 import { isUblkError, UblkError } from "../uapi/error.ts";
 import { catalogOf, type CatalogPlace, changeCatalog, checkNotRemoved } from "./catalog.ts";
 import { notFound, readHead, readManifest, stateOf } from "./state.ts";
@@ -25,6 +26,8 @@ import { waitForStore, type WaitForStoreOptions } from "./wait_for_store.ts";
 const PATIENCE_MS = 30_000;
 /** How long a reader's entry counts, in milliseconds: one day. */
 export const READER_MS: number = 24 * 3600 * 1000;
+/** How often a reader renews it, in milliseconds: every four hours. A store may be away for some. */
+const RENEW_MS = READER_MS / 6;
 
 /** Options of {@linkcode createSnapshot}. */
 export interface SnapshotOptions extends Partial<WaitForStoreOptions> {
@@ -280,10 +283,14 @@ export interface KeptState {
 }
 
 /**
- * The state of a volume or of a snapshot, which stays for a day, or until it is released. A store
- * that may not be written to is read all the same.
+ * The state of a volume or of a snapshot, which stays until it is released: its entry is renewed, unless the
+ * thread blocks in the kernel for so long that it does not get to it. If nobody releases it, it stays for a
+ * day. A store that may not be written to is read all the same.
+ *
+ * An entry was once never renewed, and a check or a copy that took more than a day lost what it read.
  *
  * @param reader Who reads it, in words.
+ * @param timer Waits without keeping the process, for tests.
  * @throws {UblkError} `VOLUME_NOT_FOUND`, `VOLUME_DAMAGED`
  */
 export async function keptState(
@@ -291,6 +298,7 @@ export async function keptState(
   reference: VolumeReference,
   reader: string,
   seam: Seam = MACHINE,
+  timer: typeof startIdleTimer = startIdleTimer,
 ): Promise<KeptState> {
   const names = new ObjectNames(reference.volume);
   const id = seam.uuid();
@@ -300,7 +308,9 @@ export async function keptState(
       { withinMs: PATIENCE_MS },
     );
     const place: CatalogPlace = { store, names, volume: head.volume, seam };
+    const stop = renewed(place, id, timer);
     const release = async () => {
+      await stop();
       await changeCatalog(place, (catalog) => ({
         ...catalog,
         entries: catalog.entries.filter((one) => one.id !== id),
@@ -316,6 +326,34 @@ export async function keptState(
     const state = await stateOfReference(store, reference);
     return { ...state, unkept: error.message, release: () => Promise.resolve() };
   }
+}
+
+/** Renews a reader's entry now and then. @returns Ends that. */
+function renewed(
+  place: CatalogPlace,
+  id: string,
+  timer: typeof startIdleTimer,
+): () => Promise<void> {
+  let isOver = false;
+  let underWay: Promise<void> = Promise.resolve();
+  const renew = async () => {
+    await changeCatalog(place, ({ entries, ...catalog }) => {
+      // One that has ended stays away: what it had kept may be gone.
+      if (entries.every((one) => one.id !== id)) return undefined;
+      const time = place.seam.now();
+      return { ...catalog, entries: entries.map((one) => one.id === id ? { ...one, time } : one) };
+    }).catch(() => {
+      // It counts for some hours yet, and is renewed the next time.
+    });
+    if (!isOver) cancel = timer(RENEW_MS, begin);
+  };
+  const begin = () => void (underWay = renew());
+  let cancel = timer(RENEW_MS, begin);
+  return async () => {
+    isOver = true;
+    cancel();
+    await underWay;
+  };
 }
 
 /** The warning that a state may not stay. */

@@ -10,7 +10,8 @@ import { checkVolume } from "./check.ts";
 import { listVolumes, removeVolume, volumeInfo } from "./list.ts";
 import { ObjectNames } from "./names.ts";
 import { rollbackVolume } from "./rollback.ts";
-import { createSnapshot, listSnapshots, removeSnapshot } from "./snapshots.ts";
+import { MACHINE } from "./seam.ts";
+import { createSnapshot, keptState, listSnapshots, removeSnapshot } from "./snapshots.ts";
 import { collectVolume } from "./space/collect_volume.ts";
 import { Volume } from "./volume.ts";
 
@@ -131,6 +132,49 @@ Deno.test("a reader + what it reads stays as long as it reads, and then goes", a
     await using store = await openStore(at.store);
     assertEquals((await readCatalog(store, NAMES))?.catalog.entries, []);
   });
+});
+
+// Whoever read for more than a day lost what he read to the next collection.
+Deno.test("a reader + its entry is renewed while it reads, also after the store was away", async () => {
+  const HOUR_MS = 3600 * 1000;
+  const store = new FaultyStore(new MemoryStore());
+  await Volume.create("v", { store, size: "1M" });
+  let now = 0;
+  let pause: { ms: number; call: () => void } | undefined = undefined;
+  const timer = (ms: number, call: () => void) => {
+    pause = { ms, call };
+    return () => pause = undefined;
+  };
+  const kept = await keptState(
+    store,
+    { volume: "v" },
+    "a test",
+    { ...MACHINE, now: () => now },
+    timer,
+  );
+  const times = async () => {
+    return (await readCatalog(store, NAMES))!.catalog.entries.map(({ time }) => time);
+  };
+  assertEquals(await times(), [0]);
+  const pass = async () => {
+    const { ms, call } = pause!;
+    pause = undefined;
+    assert(ms <= 4 * HOUR_MS);
+    now += ms;
+    call();
+    while (pause === undefined) await new Promise((resolve) => setTimeout(resolve, 1));
+  };
+  await pass();
+  assertEquals(await times(), [now]);
+  const before = now;
+  store.faults = () => "unavailable";
+  await pass();
+  store.faults = undefined;
+  assertEquals(await times(), [before]);
+  await pass();
+  assertEquals(await times(), [now]);
+  await kept.release();
+  assertEquals([await times(), pause], [[], undefined]);
 });
 
 Deno.test("a reader of a store that takes nothing more + reads, and is warned", async () => {

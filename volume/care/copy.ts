@@ -15,7 +15,7 @@
 
 import type { Store, Version } from "../../store/store.ts";
 import { retried } from "../../store/retry.ts";
-import { UblkError } from "../../uapi/error.ts";
+import { isUblkError, UblkError } from "../../uapi/error.ts";
 import { loadMaps } from "../attach.ts";
 import { catalogOf, readCatalog } from "../catalog.ts";
 import { checkChunk, type ChunkParts } from "../check_chunk.ts";
@@ -193,6 +193,8 @@ class Copy {
   readonly #sizes = new Map<string, number>();
   /** Names that the target had at the beginning: a copy may have been interrupted. */
   readonly #there = new Set<string>();
+  /** Names of the copy's objects that are done. */
+  readonly #done = new Set<string>();
   #doneBytes = 0;
   #totalBytes = 0;
   #copiedBytes = 0;
@@ -201,12 +203,37 @@ class Copy {
     this.#parts = parts;
   }
 
+  /**
+   * Copies. A snapshot that is removed meanwhile is left out: it was once said to be damaged, as soon as
+   * what it had needed was collected.
+   */
   async run(): Promise<TransferProgress> {
-    const { from, target, names, copied, kept, reference } = this.#parts;
+    let entries = await this.#entries();
+    for (;;) {
+      try {
+        return await this.#run(entries);
+      } catch (error) {
+        if (!isUblkError(error) || error.code !== "VOLUME_DAMAGED") throw error;
+        const now = new Set((await this.#entries()).map(({ id }) => id));
+        const left = entries.filter(({ id }) => now.has(id));
+        if (left.length === entries.length) throw error;
+        entries = left;
+      }
+    }
+  }
+
+  /** The entries of the snapshots that are copied with the volume. */
+  async #entries(): Promise<CatalogEntry[]> {
+    const { from, names, kept, reference } = this.#parts;
+    if (reference.snapshot !== undefined) return [];
+    const { entries } = await catalogOf(from, names, kept.manifest.volume);
+    return entries.filter(({ kind }) => kind === "snapshot");
+  }
+
+  async #run(entries: readonly CatalogEntry[]): Promise<TransferProgress> {
+    const { from, target, names, copied, kept } = this.#parts;
     const { volume } = kept.manifest;
-    const entries = reference.snapshot === undefined
-      ? (await catalogOf(from, names, volume)).entries.filter(({ kind }) => kind === "snapshot")
-      : [];
+    [this.#doneBytes, this.#totalBytes] = [0, 0];
     const manifests = new Map([[kept.manifest.number, kept.manifest]]);
     for (const entry of entries) {
       manifests.set(entry.manifest, await readManifest(from, names, { ...entry, volume }));
@@ -303,7 +330,10 @@ class Copy {
     const left = objects.values();
     const work = async () => {
       for (const wanted of left) {
-        await retried(() => this.#copy(wanted), { withinMs: PATIENCE_MS });
+        if (!this.#done.has(wanted.as)) {
+          await retried(() => this.#copy(wanted), { withinMs: PATIENCE_MS });
+          this.#done.add(wanted.as);
+        }
         this.#doneBytes += this.#sizes.get(wanted.name) ?? 0;
         this.#parts.options.onProgress?.(this.#progress);
       }

@@ -2,13 +2,14 @@ import { assert, assertEquals, assertRejects } from "@std/assert";
 import { eachSeed } from "../../tests/seeds.ts";
 import { aged, BLOCK, contentsOf, FragileStore, NAME } from "../../tests/volumes/aged.ts";
 import { inFolder } from "../../tests/volumes/folders.ts";
+import { FaultyStore } from "../../store/faulty.ts";
 import { MemoryStore } from "../../store/memory.ts";
 import { StoreError } from "../../store/store.ts";
 import { Dice } from "../../uapi/dice.ts";
 import { UblkError } from "../../uapi/error.ts";
 import { checkVolume } from "../check.ts";
 import { removeVolume } from "../list.ts";
-import { createSnapshot, listSnapshots } from "../snapshots.ts";
+import { createSnapshot, listSnapshots, removeSnapshot } from "../snapshots.ts";
 import { collectVolume } from "../space/collect_volume.ts";
 import { Volume } from "../volume.ts";
 import { copyVolume } from "./copy.ts";
@@ -221,5 +222,39 @@ Deno.test("copyVolume + another copy has taken its name, is finished and used + 
     isOver = target.at === at;
     if (!isOver) assertEquals((await target.get("w/catalog"))?.bytes, finished as never, `${at}`);
     assert(!isOver || at > 5, `${at} puts`);
+  }
+});
+
+// Such a snapshot was said to be damaged, and there was no copy.
+Deno.test("copyVolume + a snapshot is removed and collected meanwhile + the copy has the others", async () => {
+  for (const kind of ["manifests", "maps", "chunks"]) {
+    await inFolder(async ({ journal }) => {
+      const inner = new MemoryStore();
+      await Volume.create(NAME, { store: inner, size: "1M", chunkSize: "64K" });
+      for (const [nth, snapshot] of ["a", "b", ""].entries()) {
+        await using volume = await Volume.open(NAME, { store: inner, journal, journalSize: "16M" });
+        await volume.write(new Uint8Array(64 * BLOCK).fill(nth + 1), 0);
+        await volume.sync();
+        if (snapshot !== "") await createSnapshot(inner, NAME, snapshot);
+      }
+      let catalogs = 0;
+      let isRemoved = false;
+      const store = new FaultyStore(inner, {
+        pause: async ({ name, object }, when) => {
+          if (when === "after" || name !== "get") return;
+          if (object === `${NAME}/catalog`) catalogs++;
+          // The catalog was read for the entry of the copy, and for the snapshots.
+          if (isRemoved || catalogs < 2 || !object.includes(`/${kind}/`)) return;
+          isRemoved = true;
+          await removeSnapshot(inner, NAME, "a");
+          await collectVolume(inner, NAME);
+        },
+      });
+      const target = new MemoryStore();
+      await copyVolume(store, NAME, target);
+      assertEquals((await checkVolume(target, NAME)).findings, [], kind);
+      const names = (await listSnapshots(target, NAME)).map((one) => one.name);
+      assertEquals([names, isRemoved], [["b"], true], kind);
+    });
   }
 });

@@ -15,6 +15,7 @@
 import type { Store } from "../../store/store.ts";
 import { isUblkError } from "../../uapi/error.ts";
 import { readCatalog } from "../catalog.ts";
+import { sideBySide } from "../drain/side_by_side.ts";
 import { decoded, readAnyHead, readManifest, type VersionedHead } from "../state.ts";
 import type { Catalog, CatalogEntry, FirstNumbers } from "../format/catalog.ts";
 import type { Ancestor } from "../format/manifest.ts";
@@ -30,19 +31,37 @@ export const MAKING_MS: number = 3600 * 1000;
 /** A volume that has clones. */
 type Source = Pick<Ancestor, "name" | "volume">;
 
-/** The entries of a catalog without those whose clones do not need them any more. */
-export async function withoutEndedClones(
-  store: Store,
-  { volume: name }: ObjectNames,
-  { volume, entries }: Pick<Catalog, "volume" | "entries">,
-  seam: Seam,
-): Promise<CatalogEntry[]> {
-  const source = { name, volume };
-  const left: CatalogEntry[] = [];
-  for (const entry of entries) {
-    if (entry.kind !== "clone" || await isNeeded(store, source, entry, seam)) left.push(entry);
+/** Clones that are looked at at a time: each look is a few requests, one after the other. */
+const AT_ONCE = 8;
+
+/**
+ * Looks at the clones of a source, at each of them once. A change of the catalog is made anew whenever
+ * another one has come first, as a new clone does. Each attempt once looked at all clones again: a source
+ * with a thousand of them hardly got a change through as long as others were made. What was found before
+ * may be used: a clone that has ended has ended for good, and one that had not may be kept.
+ */
+export class CloneLooks {
+  /** Whether a clone needs its entry, by the clone's UUID. */
+  readonly #isNeeded = new Map<string, boolean>();
+  readonly #store: Store;
+  readonly #source: Source;
+  readonly #seam: Seam;
+
+  /** For one change of the catalog of a volume, however many attempts it takes. */
+  constructor(store: Store, { volume: name }: ObjectNames, volume: string, seam: Seam) {
+    this.#store = store;
+    this.#source = { name, volume };
+    this.#seam = seam;
   }
-  return left;
+
+  /** The entries of the catalog without those whose clones do not need them any more. */
+  async withoutEnded(entries: readonly CatalogEntry[]): Promise<CatalogEntry[]> {
+    const fresh = entries.filter(({ kind, id }) => kind === "clone" && !this.#isNeeded.has(id));
+    await sideBySide(fresh, AT_ONCE, async (entry) => {
+      this.#isNeeded.set(entry.id, await isNeeded(this.#store, this.#source, entry, this.#seam));
+    });
+    return entries.filter(({ kind, id }) => kind !== "clone" || this.#isNeeded.get(id)!);
+  }
 }
 
 /** Whether a clone needs a source's entry. What cannot be read is needed. */

@@ -1,4 +1,4 @@
-import { assertEquals, assertRejects } from "@std/assert";
+import { assert, assertEquals, assertRejects } from "@std/assert";
 import { FaultyStore } from "../../store/faulty.ts";
 import { MemoryStore } from "../../store/memory.ts";
 import { inFolder, type VolumeFolders } from "../../tests/volumes/folders.ts";
@@ -154,4 +154,42 @@ Deno.test("a clone whose making was interrupted, and begun again + is removed + 
     }
     assertEquals(left, ["v/catalog", "c/catalog"]);
   });
+});
+
+// Each attempt to change the catalog looked at all clones again, one after the other. So a source with many,
+// of which others were made meanwhile, was never done.
+Deno.test("many clones, and others are made meanwhile + each is looked at once, a few at a time", async () => {
+  const works: [string, (store: FaultyStore) => Promise<unknown>][] = [
+    ["a collection", (store) => collectVolume(store, "v")],
+    ["a clone's removal", (store) => removeVolume(store, "c0")],
+  ];
+  for (const [what, work] of works) {
+    await inFolder(async (at) => {
+      const inner = new MemoryStore();
+      await Volume.create("v", { store: inner, size: "1M" });
+      await overwrite(at, inner, "v");
+      for (let nth = 0; nth < 20; nth++) await cloneVolume(inner, "v", `c${nth}`);
+      let [made, under, most] = [0, 0, 0];
+      const looks = new Map<string, number>();
+      const store = new FaultyStore(inner, {
+        pause: async ({ name, object }, when) => {
+          if (name === "replace" && object === "v/catalog" && when === "before" && made < 5) {
+            await cloneVolume(inner, "v", `other${made++}`);
+          }
+          if (name !== "get" || !/^c\d+\/catalog$/.test(object)) return;
+          if (when === "before") looks.set(object, (looks.get(object) ?? 0) + 1);
+          under += when === "before" ? 1 : -1;
+          most = Math.max(most, under);
+          await new Promise((resolve) => setTimeout(resolve, 1));
+        },
+      });
+      await work(store);
+      assertEquals(made, 5, what);
+      looks.delete("c0/catalog");
+      assertEquals([looks.size, new Set(looks.values())], [19, new Set([1])], what);
+      assert(most > 1 && most <= 8, `${what}: ${most} at a time`);
+      const { clones } = await volumeInfo(inner, "v");
+      assertEquals(clones.length, what === "a collection" ? 25 : 24, what);
+    });
+  }
 });

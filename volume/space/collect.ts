@@ -28,7 +28,7 @@ import { numberOf, type ObjectNames } from "../names.ts";
 import { isOwnChunk, isOwnRun } from "../owners.ts";
 import type { Seam } from "../seam.ts";
 import { READER_MS } from "../snapshots.ts";
-import { withoutEndedClones } from "./clones.ts";
+import { CloneLooks } from "./clones.ts";
 import { Reach } from "./reach.ts";
 
 /** What a collection has freed. */
@@ -94,12 +94,13 @@ export interface CollectParts {
 export async function collectGarbage(parts: CollectParts): Promise<Collected | undefined> {
   const { store, names, base: { volume, manifest: number }, seam, isOver = () => false } = parts;
   let total = 0;
+  const looks = new CloneLooks(store, names, volume, seam);
   const catalog = await changeCatalog({ store, names, volume, seam }, async (before) => {
     if (isPast(before, number)) return undefined;
     const living = before.entries.filter(({ kind, time }) =>
       kind !== "reader" || time + READER_MS > seam.now()
     );
-    const entries = await withoutEndedClones(store, names, { volume, entries: living }, seam);
+    const entries = await looks.withoutEnded(living);
     const isSame = before.floor === number && entries.length === before.entries.length;
     return isSame ? undefined : { ...before, entries, floor: number };
   });

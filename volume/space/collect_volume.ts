@@ -6,7 +6,7 @@
 
 import { realFiles } from "../../files/real.ts";
 import type { Store } from "../../store/store.ts";
-import { UblkError } from "../../uapi/error.ts";
+import { isUblkError, UblkError } from "../../uapi/error.ts";
 import { catalogOf, checkNotRemoved } from "../catalog.ts";
 import { briefClaim, Committed } from "../committed.ts";
 import { damaged, decoded, type ManifestName, notFound, readHead } from "../state.ts";
@@ -79,7 +79,8 @@ export interface CollectVolumeOptions {
  *
  * @returns What this call has freed, and whoever has it attached while it waited.
  * @throws {UblkError} `VOLUME_NOT_FOUND`; `VOLUME_BUSY` if whoever has it attached does not get to it in
- *   time, or is dead; `VOLUME_DAMAGED` if an object is missing or damaged that says what is needed.
+ *   time, or is dead; `VOLUME_DAMAGED` if an object is missing or damaged that says what is needed, or once
+ *   all else is done: data was not moved, because its chunk is damaged.
  */
 export async function collectVolume(
   store: StoreLike,
@@ -131,10 +132,18 @@ async function collectDetached(
     }
     let freed: Freed = collected;
     const sizes = new PlainSizes();
+    const damage = new Map<number, Error>();
     for (;;) {
-      const chunks = sparseChunks(await sizes.of(store, names, collected), ON_REQUEST);
-      if (chunks.size === 0) return freed;
+      const sized = await sizes.of(store, names, collected);
+      const held = sized.held.filter(({ chunk }) => !damage.has(chunk));
+      const chunks = sparseChunks({ ...sized, held }, ON_REQUEST);
+      if (chunks.size === 0) {
+        if (damage.size > 0) throw stays(names, damage);
+        return freed;
+      }
       const moves = await Moves.read({ store, names, ...collected, chunks, bandwidth });
+      for (const [chunk, error] of moves.damaged) damage.set(chunk, error);
+      if (moves.blocks === 0) continue;
       const moved = await moveData(committed, moves);
       collected = (await collect())!;
       freed = {
@@ -147,6 +156,22 @@ async function collectDetached(
   } finally {
     await committed.release();
   }
+}
+
+/** The error of damaged chunks, after all else has been done. */
+function stays(names: ObjectNames, damage: ReadonlyMap<number, Error>): UblkError {
+  const [first] = damage.values();
+  const others = damage.size === 1 ? "" : `; ${damage.size - 1} more chunks are damaged`;
+  return new UblkError("VOLUME_DAMAGED", {
+    operation: `collect the garbage of ${names.volume}`,
+    reason: `all else is done, and data stays where it is: ${reasonOf(first)}${others}`,
+    hint: `\`ublk-volume scrub ${names.volume}\` lists all of it, and mends what it can`,
+    cause: first,
+  });
+}
+
+function reasonOf(error: Error): string {
+  return isUblkError(error) ? `${error.operation}: ${error.reason}` : error.message;
 }
 
 /** Writes data anew. @returns Bytes of the objects that it took. */

@@ -21,7 +21,7 @@ import { AT, type VolumeCounters } from "../counters.ts";
 import type { Seam } from "../seam.ts";
 import { Bases } from "./bases.ts";
 import type { SortedRuns } from "../map/block_map.ts";
-import { type Collected, collectGarbage } from "./collect.ts";
+import { type Collected, collectGarbage, type HeldChunk } from "./collect.ts";
 import { Moves, PendingMoves } from "./moves.ts";
 import { PlainSizes } from "./plain_sizes.ts";
 import { BESIDE_DRAIN, sparseChunks, type SparsePolicy } from "./sparse.ts";
@@ -88,6 +88,8 @@ export class SpaceKeeper {
   #underWay: Promise<void> | undefined = undefined;
   #cancelTimer: (() => void) | undefined = undefined;
   #failure = "";
+  /** Chunks that were found damaged. They are not chosen again: then nothing else would be moved. */
+  readonly #damaged = new Set<number>();
   #isClosed = false;
   readonly #closing = new AbortController();
 
@@ -236,20 +238,22 @@ export class SpaceKeeper {
       this.#pending.begin(this.#bases.since);
       const found = await collect({ store, names, base, seam, isOver });
       const collected = found && await this.#sizes.of(store, names, found, isOver);
-      this.#done(collected);
+      this.#done(collected, writtenBytes);
       // Until these chunks are gone the store grows as much as it has since the last collection.
       const chunks = collected === undefined
         ? new Set<number>()
-        : sparseChunks(collected, policy, grownBytes);
-      this.#pending.ready(
-        chunks.size === 0 || this.#isClosed ? undefined : await Moves.read({
-          ...{ store, names, ...collected!, chunks },
-          ...{ bandwidth, signal: this.#closing.signal },
-        }),
-      );
+        : sparseChunks({ ...collected, held: this.#movable(collected) }, policy, grownBytes);
+      const moves = chunks.size === 0 || this.#isClosed ? undefined : await Moves.read({
+        ...{ store, names, ...collected!, chunks },
+        ...{ bandwidth, signal: this.#closing.signal },
+      });
+      for (const [chunk, error] of moves?.damaged ?? []) {
+        this.#damaged.add(chunk);
+        report(`space of a damaged chunk is not given back: ${error.message}`);
+      }
+      this.#pending.ready(moves);
       if (chunks.size > 0) this.#parts.onMoves();
       this.#collected = base.manifest;
-      this.#writtenBytes = writtenBytes;
       this.#endedMs = seam.clock();
       this.#tookMs = this.#endedMs - began;
       this.#backoff.succeeded();
@@ -272,7 +276,16 @@ export class SpaceKeeper {
     }
   }
 
-  #done(freed: Collected | undefined): void {
+  #movable({ held }: Collected): HeldChunk[] {
+    return held.filter(({ chunk }) => !this.#damaged.has(chunk));
+  }
+
+  /**
+   * Notes what a collection has found. At once: when data could not be read to be moved, the growth that
+   * the store's new size had in it was counted once more.
+   */
+  #done(freed: Collected | undefined, writtenBytes: number): void {
+    this.#writtenBytes = writtenBytes;
     if (freed === undefined) return;
     const { counters } = this.#parts;
     counters.add(AT.collections, 1);

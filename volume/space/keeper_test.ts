@@ -3,7 +3,9 @@ import { MemoryStore } from "../../store/memory.ts";
 import { StoreError } from "../../store/store.ts";
 import type { Committed } from "../committed.ts";
 import { AT, VolumeCounters } from "../counters.ts";
+import { placeOf } from "../format/place.ts";
 import { BlockMap } from "../map/block_map.ts";
+import { ObjectNames } from "../names.ts";
 import type { collectGarbage, HeldChunk } from "./collect.ts";
 import { SpaceKeeper } from "./keeper.ts";
 
@@ -26,6 +28,8 @@ class Rig {
   /** How often data was there to be moved. */
   moves = 0;
   failure: Error | undefined = undefined;
+  /** Data that is to be moved cannot be read. */
+  readFailure: Error | undefined = undefined;
   /** What a collection waits for. */
   hanging: Promise<undefined> | undefined = undefined;
   readonly lines: string[] = [];
@@ -34,8 +38,14 @@ class Rig {
 
   constructor() {
     const head = () => ({ volume: "v", manifest: this.manifest, manifestSum: 0 });
+    const failure = () => this.readFailure;
     const committed = {
-      store: new MemoryStore(),
+      store: new class extends MemoryStore {
+        override get(...args: Parameters<MemoryStore["get"]>) {
+          return failure() === undefined ? super.get(...args) : Promise.reject(failure());
+        }
+      }(),
+      names: new ObjectNames("v"),
       get head() {
         return head();
       },
@@ -55,8 +65,9 @@ class Rig {
         if (this.hanging !== undefined) return this.hanging;
         this.nowMs += this.tookMs;
         const freed = { objects: 1, bytes: 10, chunks: 1, ...this.sizes };
-        const manifest = { blockSize: 4096, chunkSize: 4 * MIB };
+        const manifest = { blockSize: 4096, chunkSize: 4 * MIB, ancestors: [] };
         const map = new BlockMap({ blocks: 1, step: 1 });
+        map.set(0, 1, placeOf(1, 0));
         return Promise.resolve({ ...freed, manifest, map, held: this.held } as never);
       }) as typeof collectGarbage,
     });
@@ -128,6 +139,26 @@ Deno.test("SpaceKeeper + a store that grows + is moved ahead of", async () => {
   rig.commit();
   for (let turn = 0; turn < 20; turn++) await undefined;
   assertEquals([rig.bases, rig.moves, rig.lines], [[2, 3], 1, []]);
+});
+
+// The growth before a collection was counted again after it, if what it found could not be read to be moved.
+Deno.test("SpaceKeeper + data that cannot be read to be moved + what the collection found counts", async () => {
+  const rig = new Rig();
+  rig.sizes = { neededBytes: 100 * MIB, storedBytes: 160 * MIB };
+  rig.held = [{ chunk: 1, bytes: 4 * MIB, neededBytes: MIB }];
+  rig.readFailure = new StoreError("unavailable", "away");
+  rig.commit();
+  rig.counters.add(AT.chunkPlainBytes, 50 * MIB);
+  await rig.wait();
+  assertEquals(rig.lines, ["space is not given back: away"]);
+  rig.readFailure = undefined;
+  rig.hanging = new Promise(() => {});
+  await rig.wait();
+  let isOver = false;
+  void rig.keeper.catchUp().then(() => isOver = true);
+  for (let turn = 0; turn < 20; turn++) await undefined;
+  // 160 MiB are stored, and less than twice what is needed. Nothing was written since.
+  assertEquals(isOver, true);
 });
 
 Deno.test("SpaceKeeper + a collection that takes long + as long a pause, whatever is written", async () => {

@@ -6,8 +6,8 @@
  * @module
  */
 
-import type { Store } from "../../store/store.ts";
-import { assert } from "../../uapi/error.ts";
+import { type Store, StoreError } from "../../store/store.ts";
+import { assert, isUblkError } from "../../uapi/error.ts";
 import { PacedStore } from "../care/paced_store.ts";
 import { damaged, decoded } from "../state.ts";
 import type { CollectedRun } from "../drain/collect.ts";
@@ -32,9 +32,10 @@ export interface MovesParts {
   /** The chunks whose data is to be moved. */
   readonly chunks: ReadonlySet<number>;
   /**
-   * A chunk that is missing is damage.
+   * A chunk that is missing is damage, and damage ends the reading.
    *
-   * @default false: somebody else has collected by a newer base, which does not need it
+   * @default false: somebody else has collected a missing one by a newer base, which does not need it, and
+   * a damaged one stays where it is
    */
   readonly mustExist?: boolean;
   /** Most bytes of chunks to read in a second. @default {Infinity} */
@@ -43,8 +44,17 @@ export interface MovesParts {
   readonly signal?: AbortSignal;
 }
 
+/** A part of a chunk, and where it is on the disk. */
+interface Part {
+  readonly block: number;
+  readonly count: number;
+  readonly nth: number;
+}
+
 /** Data that is to be moved. */
 export class Moves {
+  /** The chunks that are damaged, and how: nothing of them is moved. */
+  readonly damaged: Map<number, Error> = new Map();
   readonly #fresh: BlockMap;
   readonly #blockSize: number;
   readonly #data: Uint8Array<ArrayBuffer>[] = [];
@@ -54,13 +64,18 @@ export class Moves {
     this.#blockSize = blockSize;
   }
 
-  /** Reads data. @throws {UblkError} `VOLUME_DAMAGED`; the signal's reason. */
+  /**
+   * Reads data. A damaged chunk once ended the reading: as the emptiest chunks are chosen first, it was
+   * chosen each time, and nothing was moved any more.
+   *
+   * @throws {UblkError} `VOLUME_DAMAGED` if all `mustExist`; the signal's reason.
+   */
   static async read(parts: MovesParts): Promise<Moves> {
     const { names, manifest, map, chunks, mustExist = false, bandwidth, signal } = parts;
     const store = new PacedStore(parts.store, bandwidth);
     const { blockSize } = manifest;
     const moves = new Moves(map.blocks, blockSize);
-    const extents = new Map<number, { block: number; count: number; nth: number }[]>();
+    const extents = new Map<number, Part[]>();
     for (const cursor = map.cursor(); cursor.next();) {
       const { block, count, place } = cursor;
       const chunk = chunkOf(place);
@@ -72,33 +87,38 @@ export class Moves {
     for (const [chunk, found] of extents) {
       const owner = ownerOfChunk(names, manifest, chunk);
       const object = owner.names.chunk(chunk);
-      const bytes = (await store.get(object, { signal }))?.bytes;
-      if (bytes === undefined && mustExist) {
-        throw damaged(store, object, "is missing, and is needed");
-      }
-      if (bytes === undefined) continue;
-      const { dataAt, sums } = decoded(
-        store,
-        object,
-        () => decodeChunkTable(bytes.subarray(0, tableBytesOf(bytes)), owner.volume, chunk),
-      );
-      // What is not needed of the chunk is not held.
-      const kept = new Uint8Array(found.reduce((sum, { count }) => sum + count, 0) * blockSize);
-      let end = 0;
-      for (const { block, count, nth } of found) {
-        moves.#fresh.set(block, count, moves.#data.length);
-        for (let one = nth; one < nth + count; one++) {
-          const at = dataAt + one * blockSize;
-          const data = bytes.subarray(at, at + blockSize);
-          if (data.length !== blockSize || sumOf(data) !== sums[one]) {
-            throw damaged(store, object, `: block ${one} has a wrong checksum`);
-          }
-          kept.set(data, end);
-          moves.#data.push(kept.subarray(end, end += blockSize));
+      try {
+        const bytes = (await store.get(object, { signal }))?.bytes;
+        if (bytes === undefined && mustExist) {
+          throw damaged(store, object, "is missing, and is needed");
         }
+        if (bytes === undefined) continue;
+        const { dataAt, sums } = decoded(
+          store,
+          object,
+          () => decodeChunkTable(bytes.subarray(0, tableBytesOf(bytes)), owner.volume, chunk),
+        );
+        const kept = soundParts(bytes.subarray(dataAt), sums, blockSize, found);
+        if (typeof kept === "number") {
+          throw damaged(store, object, `: block ${kept} has a wrong checksum`);
+        }
+        moves.#add(found, kept);
+      } catch (error) {
+        if (mustExist || !isDamage(error)) throw error;
+        moves.damaged.set(chunk, error);
       }
     }
     return moves;
+  }
+
+  #add(parts: readonly Part[], data: Uint8Array<ArrayBuffer>): void {
+    let end = 0;
+    for (const { block, count } of parts) {
+      this.#fresh.set(block, count, this.#data.length);
+      for (let one = 0; one < count; one++) {
+        this.#data.push(data.subarray(end, end += this.#blockSize));
+      }
+    }
   }
 
   /** Blocks that are left to move. */
@@ -129,6 +149,31 @@ export class Moves {
       target.set(this.#data[nth + one], one * this.#blockSize);
     }
   }
+}
+
+/** Copies what is needed of a chunk: the rest is not held. @returns Or the first block that is wrong. */
+function soundParts(
+  data: Uint8Array<ArrayBuffer>,
+  sums: Uint32Array,
+  blockSize: number,
+  parts: readonly Part[],
+): Uint8Array<ArrayBuffer> | number {
+  const kept = new Uint8Array(parts.reduce((sum, { count }) => sum + count, 0) * blockSize);
+  let end = 0;
+  for (const { count, nth } of parts) {
+    for (let one = nth; one < nth + count; one++) {
+      const block = data.subarray(one * blockSize, (one + 1) * blockSize);
+      if (block.length !== blockSize || sumOf(block) !== sums[one]) return one;
+      kept.set(block, end);
+      end += blockSize;
+    }
+  }
+  return kept;
+}
+
+function isDamage(error: unknown): error is Error {
+  return isUblkError(error) && error.code === "VOLUME_DAMAGED" ||
+    error instanceof StoreError && error.fault === "corrupt";
 }
 
 /** Moves on their way from being read to being committed: follows the commits meanwhile. */

@@ -16,7 +16,7 @@ import { numberOf, ObjectNames } from "../names.ts";
 import { isOwnChunk, isOwnRun, sharedAncestors } from "../owners.ts";
 import type { Seam } from "../seam.ts";
 import { chunkOf } from "../format/place.ts";
-import { withoutEndedClones } from "./clones.ts";
+import { CloneLooks } from "./clones.ts";
 import type { Freed } from "./collect.ts";
 
 /** The names of a volume's own objects that entries of its catalog need, its key among them. */
@@ -117,8 +117,9 @@ async function dropEndedClones(
   volume: string,
   seam: Seam,
 ): Promise<Catalog> {
+  const looks = new CloneLooks(store, names, volume, seam);
   return await changeCatalog({ store, names, volume, seam }, async (before) => {
-    const entries = await withoutEndedClones(store, names, before, seam);
+    const entries = await looks.withoutEnded(before.entries);
     return entries.length === before.entries.length ? undefined : { ...before, entries };
   });
 }

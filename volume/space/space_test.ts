@@ -6,6 +6,10 @@ import { Dice } from "../../uapi/dice.ts";
 import { inFolder } from "../../tests/volumes/folders.ts";
 import type { Manifest } from "../format/manifest.ts";
 import { loadMaps } from "../attach.ts";
+import { briefClaim, Committed } from "../committed.ts";
+import { VolumeCounters } from "../counters.ts";
+import { chunkOf } from "../format/place.ts";
+import { NO_UUID } from "../format/record.ts";
 import { checkVolume } from "../check.ts";
 import { volumeInfo } from "../list.ts";
 import { readHead, stateOf } from "../state.ts";
@@ -18,6 +22,7 @@ import { Volume } from "../volume.ts";
 import { Bases } from "./bases.ts";
 import { collectGarbage } from "./collect.ts";
 import { collectVolume } from "./collect_volume.ts";
+import { SpaceKeeper } from "./keeper.ts";
 import { Moves } from "./moves.ts";
 import { BESIDE_DRAIN, ON_REQUEST, sparseChunks } from "./sparse.ts";
 
@@ -194,6 +199,83 @@ Deno.test("Moves.read + reads so many bytes in a second, until it is told to end
     end.abort(new Error("it is detached"));
     await assertRejects(() => reading, Error, "it is detached");
     assert(performance.now() - began < 60_000);
+  });
+});
+
+/**
+ * A volume of sparse chunks, each a quarter full but the first one, which has one block left: that one is
+ * damaged.
+ */
+async function withDamage(store: MemoryStore, journal: string): Promise<{ damaged: string }> {
+  const names = new ObjectNames("v");
+  await Volume.create("v", { store, size: 1 << 20, chunkSize: "64K" });
+  await overwrite(store, journal, 1);
+  {
+    await using volume = await Volume.open("v", { store, journal, journalSize: "16M" });
+    for (let block = 1; block < 256; block++) {
+      const isKept = block % 4 === 0 && block >= 16;
+      if (!isKept) await volume.write(new Uint8Array(BLOCK).fill(2), block * BLOCK);
+    }
+    await volume.sync();
+  }
+  const { manifest } = await stateOf(store, names);
+  const { chunks: map } = await loadMaps({ store, names, manifest });
+  map.find(0, 1);
+  const damaged = names.chunk(chunkOf(map.place));
+  const { bytes, version } = (await store.get(damaged))!;
+  bytes[BLOCK + 17] ^= 1;
+  await store.replace(damaged, bytes, version);
+  assertEquals((await checkVolume(store, "v")).findings.map(({ object }) => object), [damaged]);
+  return { damaged };
+}
+
+// One damaged chunk ended all moving, now and ever after: it was the first to be chosen.
+Deno.test("collectVolume + a damaged chunk is the emptiest + the others are moved, and the error names it", async () => {
+  await inFolder(async ({ journal }) => {
+    const store = new MemoryStore();
+    const { damaged } = await withDamage(store, journal);
+    const before = await volumeInfo(store, "v");
+    for (let time = 0; time < 2; time++) {
+      const error = await assertRejects(() => collectVolume(store, "v"), UblkError);
+      assertEquals(error.code, "VOLUME_DAMAGED");
+      assert(error.message.includes(damaged), error.message);
+    }
+    const after = await volumeInfo(store, "v");
+    assertEquals(after.mappedBytes, before.mappedBytes);
+    // All that is left of garbage is in the damaged chunk.
+    const most = 1.1 * after.mappedBytes! + (64 << 10);
+    assert(
+      before.storedBytes > most && after.storedBytes <= most,
+      `${before.storedBytes}, ${after.storedBytes}, ${most}`,
+    );
+    const { findings } = await checkVolume(store, "v");
+    assertEquals(findings.map(({ object }) => object), [damaged]);
+    assert(await store.get(damaged) !== undefined);
+  });
+});
+
+Deno.test("SpaceKeeper + a damaged chunk is the emptiest + it is told once, and the others are moved", async () => {
+  await inFolder(async ({ journal }) => {
+    const store = new MemoryStore();
+    const { damaged } = await withDamage(store, journal);
+    const claim = briefClaim(MACHINE, "a test");
+    const committed = await Committed.claim(store, "v", claim, () => NO_UUID);
+    const lines: string[] = [];
+    let told = Promise.withResolvers<void>();
+    const keeper = new SpaceKeeper({
+      ...{ committed, counters: new VolumeCounters(), seam: MACHINE, policy: ON_REQUEST },
+      report: (line) => void lines.push(line),
+      onMoves: () => told.resolve(),
+    });
+    for (let time = 0; time < 2; time++) {
+      keeper.ask(committed.head.manifest);
+      await told.promise;
+      assert(keeper.takeMoves()!.blocks > 40);
+      told = Promise.withResolvers<void>();
+    }
+    await keeper.close();
+    assertEquals(lines.length, 1);
+    assert(lines[0].includes(damaged), lines[0]);
   });
 });
 
