@@ -18,6 +18,9 @@ import type { Export, ExportWish } from "./exports.ts";
 import type { NodeKey } from "./node_key.ts";
 import { CONNECTIONS, handshakesOf } from "./open_files.ts";
 
+/** Time limit for a request of a client, in milliseconds. */
+const DEADLINE_MS = 30_000;
+
 /** How volumes are opened and served. */
 export interface NbdTerms {
   /** The options of all volumes: their store, their journals, their caches. */
@@ -53,7 +56,7 @@ export async function openDisk(
   wish: Pick<ExportWish, "volume" | "readOnly" | "takes">,
 ): Promise<OpenVolumeDisk> {
   const { options } = await diskOf(terms, wish);
-  return await openVolumeDisk(options as VolumeDisk);
+  return await openVolumeDisk(options as VolumeDisk, DEADLINE_MS);
 }
 
 /**
@@ -78,7 +81,7 @@ export async function exportByNbd(terms: NbdTerms, wish: ExportWish): Promise<Ex
     const server = await serveNbd({
       backend: gated(disk, gate, volume),
       readOnly,
-      ...{ connections, handshakes: handshakesOf(connections) },
+      ...{ connections, handshakes: handshakesOf(connections), deadlineMs: DEADLINE_MS },
       listen: access === "tcp"
         ? `tcp:${terms.host}:${wish.port}`
         : `unix:${await socketOf(terms.sockets, volume)}`,

@@ -1,4 +1,4 @@
-import { assertEquals } from "@std/assert";
+import { assert, assertEquals } from "@std/assert";
 import { volume } from "../backends/volume.ts";
 import { DiskHost } from "../disk/host.ts";
 import { extentsOf } from "../tests/extents.ts";
@@ -24,6 +24,31 @@ Deno.test("Maps.extentAt + runs at places that do not follow each other + are on
   assertEquals(maps.extentAt(18, 82), { blocks: 3, isHole: false });
   assertEquals(maps.extentAt(11, 2), { blocks: 2, isHole: false });
   assertEquals(maps.extentAt(21, 79), { blocks: 79, isHole: true });
+});
+
+// Regression: one question went over a million runs, for up to half a second of the thread that serves
+// all volumes.
+Deno.test("Maps.extentAt + data of many runs, or a large hole + ends after some, and goes on there", () => {
+  const maps = new Maps(1 << 24, 4096);
+  const runs = 100_000;
+  for (let block = 0; block < runs; block++) maps.chunks.set(block, 1, 2 * (runs - block));
+  let finds = 0;
+  const find = maps.find.bind(maps);
+  maps.find = (block, count) => {
+    finds++;
+    return find(block, count);
+  };
+  const found: { blocks: number; isHole: boolean }[] = [];
+  for (let at = 0; at < maps.blocks; at += found.at(-1)!.blocks) {
+    finds = 0;
+    found.push(maps.extentAt(at, maps.blocks - at));
+    assert(finds <= 1024, `${finds} finds`);
+  }
+  const blocks = (isHole: boolean) =>
+    found.reduce((sum, extent) => sum + (extent.isHole === isHole ? extent.blocks : 0), 0);
+  assertEquals([blocks(false), blocks(true)], [runs, maps.blocks - runs]);
+  assertEquals(found.findIndex(({ isHole }) => isHole), Math.ceil(runs / 1024));
+  assert(found.length < 200, `${found.length} extents`);
 });
 
 Deno.test("a volume + writes and trims that were answered + are its extents, served and read-only", async () => {

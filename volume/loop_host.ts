@@ -2,13 +2,18 @@
  * A host for a volume's engine in a program with an event loop. Requests are Promises; their data is
  * copied through memory of the host, which the kernel can read and write.
  *
+ * Each request that the engine has needs a slot. Reads wait for the store, writes for room in the
+ * journal, and FLUSHes for its disk or the lease, each for as long as it takes. So no kind of them may
+ * have all slots, and each has some that the others leave ({@linkcode MOST}, {@linkcode KEPT}). There
+ * was once one queue for all: reads of a store that was away stopped writes to a healthy journal.
+ *
  * @module
  */
 
 import type { Engine, EngineHost, EngineMemory } from "../disk/engine.ts";
 import { EIO, ETIME } from "../uapi/errno.ts";
 import { assert, fail, thrownText } from "../uapi/error.ts";
-import { UBLK_IO_OP_READ, UBLK_IO_OP_WRITE } from "../uapi/ublk_io.ts";
+import { UBLK_IO_OP_FLUSH, UBLK_IO_OP_READ, UBLK_IO_OP_WRITE } from "../uapi/ublk_io.ts";
 import { monotonicUs } from "../uring/libc.ts";
 import type { FileOperations } from "./file_operations.ts";
 
@@ -17,6 +22,18 @@ import type { FileOperations } from "./file_operations.ts";
  * 512 bytes.
  */
 const MOST_ZEROES = 2 ** 31 * 512;
+
+/** Kinds of requests, by what they wait for. */
+const READS = 0;
+const CHANGES = 1;
+const FLUSHES = 2;
+/** The part of the slots that each kind has at most. */
+const MOST = [1 / 2, 3 / 4, 1 / 2] as const;
+/** The part of the slots that the other kinds leave to each. */
+const KEPT = 1 / 8;
+
+/** Looks at the age of requests until one is overdue. */
+const LOOKS = 16;
 
 /** A request of the program. */
 export interface LoopRequest {
@@ -36,6 +53,11 @@ export interface LoopRequest {
 
 interface Pending {
   readonly request: LoopRequest;
+  readonly kind: typeof READS | typeof CHANGES | typeof FLUSHES;
+  /** Its place in the order of all requests. */
+  readonly nth: number;
+  /** Since when it has waited, or has had a slot, by the host's clock in microseconds. */
+  sinceUs: number;
   readonly resolve: (result: number) => void;
   readonly reject: (error: unknown) => void;
 }
@@ -54,6 +76,13 @@ export interface LoopHostParts {
   readonly requests: number;
   /** Most bytes of a request's data. */
   readonly requestBytes: number;
+  /**
+   * The age at which nobody waits for a request any more, in microseconds. Then it is answered with an
+   * error, unless it waits for an operation on the journal.
+   *
+   * @default {Infinity}
+   */
+  readonly overdueUs?: number;
   /** Takes a line for the log. */
   readonly report: (words: string) => void;
 }
@@ -68,20 +97,29 @@ export class LoopHost implements EngineHost {
   readonly #slots: readonly Slot[];
   /** Numbers of slots that are free. */
   readonly #free: number[];
-  /** Requests without a slot, the oldest first. */
-  #waiting: Pending[] = [];
+  /** By kind: requests without a slot, the oldest first, and the number of those that have one. */
+  readonly #waiting: readonly Pending[][] = [[], [], []];
+  readonly #held = [0, 0, 0];
+  #made = 0;
   #engine: Engine | undefined;
   #isBatchDue = false;
-  /** Operations and timers without a result. */
+  /** Operations and timers without a result; of them, writes and syncs. */
   #underWay = 0;
+  #writes = 0;
+  #syncs = 0;
+  readonly #overdueUs: number;
+  #looks: ReturnType<typeof setTimeout> | undefined;
+  /** Requests that have had a slot since before this time are given up; -1 for none. */
+  #givesUpBefore = -1;
   readonly #timers = new Set<ReturnType<typeof setTimeout>>();
   /** Those who wait until nothing is under way. */
   #idle: (() => void)[] = [];
   #isOver = false;
 
   /** Makes the memory of the requests. */
-  constructor({ operations, requests, requestBytes, report }: LoopHostParts) {
+  constructor({ operations, requests, requestBytes, overdueUs, report }: LoopHostParts) {
     this.requests = requests;
+    this.#overdueUs = overdueUs ?? Infinity;
     this.requestBytes = requestBytes;
     this.#operations = operations;
     this.#report = report;
@@ -103,8 +141,11 @@ export class LoopHost implements EngineHost {
   make(request: LoopRequest): Promise<number> {
     if (this.#isOver) return Promise.resolve(-EIO);
     const { promise, resolve, reject } = Promise.withResolvers<number>();
-    this.#waiting.push({ request, resolve, reject });
+    const kind = kindOf(request.op);
+    const sinceUs = this.#overdueUs < Infinity ? monotonicUs() : 0;
+    this.#waiting[kind].push({ request, kind, nth: this.#made++, sinceUs, resolve, reject });
     this.#letIn();
+    if (this.#overdueUs < Infinity) this.#look();
     return promise;
   }
 
@@ -181,25 +222,78 @@ export class LoopHost implements EngineHost {
     while (!this.#isIdle) await new Promise<void>((resolve) => void this.#idle.push(resolve));
   }
 
+  /**
+   * The same, but once some time has passed what only waits is given up: for the store, for room or for
+   * the lease. The journal goes on.
+   */
+  async finish(graceMs: number): Promise<void> {
+    if (this.#isIdle) return;
+    const timer = setTimeout(() => {
+      this.#givesUpBefore = Infinity;
+      this.#batchIsDue();
+    }, graceMs);
+    await this.idle();
+    clearTimeout(timer);
+  }
+
   /** Calls the engine no more. What is open is answered with EIO. */
   end(): void {
     this.#isOver = true;
+    clearTimeout(this.#looks);
     for (const timer of this.#timers) clearTimeout(timer);
+    // They once stayed under way for ever, and with them whoever waited until nothing is.
+    this.#underWay -= this.#timers.size;
     this.#timers.clear();
     for (let slot = 0; slot < this.#slots.length; slot++) {
       if (this.#slots[slot].pending !== undefined) this.#answer(slot, -EIO);
     }
-    for (const { resolve } of this.#waiting.splice(0)) resolve(-EIO);
+    for (const queue of this.#waiting) {
+      for (const { resolve } of queue.splice(0)) resolve(-EIO);
+    }
+    if (this.#isIdle) { for (const resolve of this.#idle.splice(0)) resolve(); }
   }
 
   get #isIdle(): boolean {
-    return this.#underWay === 0 && this.#waiting.length === 0 && !this.#isBatchDue &&
-      this.#free.length === this.#slots.length;
+    return this.#underWay === 0 && !this.#someWait && !this.#isBatchDue && !this.#hasOpen;
+  }
+
+  /** Whether requests wait for a slot. */
+  get #someWait(): boolean {
+    return this.#waiting.some((queue) => queue.length > 0);
+  }
+
+  /** Whether the engine has requests. */
+  get #hasOpen(): boolean {
+    return this.#free.length < this.#slots.length;
+  }
+
+  /** Whether a request of a kind may have a slot now. */
+  #hasSlotFor(kind: number): boolean {
+    const { length } = this.#slots;
+    if (this.#held[kind] >= Math.max(1, Math.floor(MOST[kind] * length))) return false;
+    const kept = Math.floor(KEPT * length);
+    let left = this.#free.length;
+    for (let other = 0; other < this.#held.length; other++) {
+      if (other !== kind) left -= Math.max(0, kept - this.#held[other]);
+    }
+    return left > 0;
+  }
+
+  /** Takes the request that has waited longest, of the kinds that may have a slot. */
+  #next(): Pending | undefined {
+    let first: Pending[] | undefined;
+    for (let kind = 0; kind < this.#waiting.length; kind++) {
+      const queue = this.#waiting[kind];
+      if (queue.length === 0 || !this.#hasSlotFor(kind)) continue;
+      if (first === undefined || queue[0].nth < first[0].nth) first = queue;
+    }
+    return first?.shift();
   }
 
   #letIn(): void {
-    while (this.#waiting.length > 0 && this.#free.length > 0 && !this.#isOver) {
-      const pending = this.#waiting.shift()!;
+    while (!this.#isOver) {
+      const pending = this.#next();
+      if (pending === undefined) return;
       const { source, length } = pending.request;
       assert((source ?? pending.request.target ?? []).length <= this.requestBytes, "data has room");
       const slot = this.#free.pop()!;
@@ -215,6 +309,8 @@ export class LoopHost implements EngineHost {
         continue;
       }
       this.#slots[slot].pending = pending;
+      this.#held[pending.kind]++;
+      if (this.#overdueUs < Infinity) pending.sinceUs = monotonicUs();
       this.#call(() => this.#engine!.request(slot));
       this.#batchIsDue();
     }
@@ -229,7 +325,42 @@ export class LoopHost implements EngineHost {
   #batchEnd(): void {
     this.#isBatchDue = false;
     this.#call(() => this.#engine!.batchEnd());
+    if (this.#givesUpBefore >= 0 && this.#hasOpen) this.#giveUpOld();
     if (this.#isIdle) { for (const resolve of this.#idle.splice(0)) resolve(); }
+  }
+
+  /**
+   * Gives up what only waits, if it is old. What is under way on the journal is left: asked twice for
+   * the same operation, the engine would take it for one that hangs, and write no more.
+   */
+  #giveUpOld(): void {
+    if (this.#syncs > 0) return;
+    const isOld = (slot: number) => {
+      const { pending } = this.#slots[slot];
+      if (pending === undefined || pending.sinceUs >= this.#givesUpBefore) return false;
+      return pending.kind !== CHANGES || this.#writes === 0;
+    };
+    this.#call(() => {
+      this.#engine!.giveUp(isOld);
+      this.#engine!.batchEnd();
+    });
+  }
+
+  /** Looks now and then for requests that are overdue, as long as there are any requests. */
+  #look(): void {
+    if (this.#looks !== undefined || this.#isOver) return;
+    this.#looks = setTimeout(() => {
+      this.#looks = undefined;
+      const before = monotonicUs() - this.#overdueUs;
+      for (const queue of this.#waiting) {
+        while (queue.length > 0 && queue[0].sinceUs < before) queue.shift()!.resolve(-EIO);
+      }
+      const isAny = this.#slots.some(({ pending }) => pending && pending.sinceUs < before);
+      if (this.#givesUpBefore < Infinity) this.#givesUpBefore = isAny ? before : -1;
+      this.#batchIsDue();
+      if (this.#hasOpen || this.#someWait) this.#look();
+    }, this.#overdueUs / LOOKS / 1000);
+    Deno.unrefTimer(this.#looks);
   }
 
   /** Calls the engine. One that has thrown is called no more: it does not know what it has done. */
@@ -285,14 +416,15 @@ export class LoopHost implements EngineHost {
   answer(request: number, result: number): void {
     this.#answer(request, result);
     // Others may come in at the end of the batch at the earliest: the engine is at work.
-    if (this.#waiting.length > 0) queueMicrotask(() => this.#letIn());
+    if (this.#someWait) queueMicrotask(() => this.#letIn());
   }
 
   #answer(slot: number, result: number): void {
     const { memory, pending } = this.#slots[slot];
     if (pending === undefined) fail("a request is answered once");
     this.#slots[slot].pending = undefined;
-    const { request: { target, length }, resolve, reject } = pending;
+    const { request: { target, length }, kind, resolve, reject } = pending;
+    this.#held[kind]--;
     try {
       if (target !== undefined && result === 0) {
         if (target.length !== length) throw new TypeError("the buffer was detached");
@@ -338,13 +470,21 @@ export class LoopHost implements EngineHost {
     durable = false,
   ): void {
     this.#underWay++;
-    const take = (result: number) => this.#done(token, result);
+    this.#writes++;
+    const take = (result: number) => {
+      this.#writes--;
+      this.#done(token, result);
+    };
     this.#operations.write(memory, at, length, fd, offset, take, durable);
   }
 
   sync(fd: number, token: number): void {
     this.#underWay++;
-    this.#operations.sync(fd, (result) => this.#done(token, result));
+    this.#syncs++;
+    this.#operations.sync(fd, (result) => {
+      this.#syncs--;
+      this.#done(token, result);
+    });
   }
 
   timeout(microseconds: number, token: number): void {
@@ -359,4 +499,8 @@ export class LoopHost implements EngineHost {
   nowUs(): number {
     return monotonicUs();
   }
+}
+
+function kindOf(op: number): Pending["kind"] {
+  return op === UBLK_IO_OP_READ ? READS : op === UBLK_IO_OP_FLUSH ? FLUSHES : CHANGES;
 }

@@ -25,6 +25,9 @@ export const IN_JOURNAL = 1;
 /** Blocks are in a chunk. */
 export const IN_CHUNK = 2;
 
+/** Most runs of an extent. All of a volume's once made one extent, and the thread look for half a second. */
+const MOST_RUNS = 1024;
+
 /** The three maps. */
 export class Maps {
   /** The kind that {@linkcode find} found last: {@linkcode NOWHERE} and so on. */
@@ -95,12 +98,15 @@ export class Maps {
     return true;
   }
 
-  /** The extent of a disk from a block on. What is being written at the moment does not count yet. */
+  /**
+   * The extent of a disk from a block on, or its first runs if it has many. What is being written at the
+   * moment does not count yet.
+   */
   extentAt(block: number, count: number): { blocks: number; isHole: boolean } {
     let blocks = this.find(block, count);
     const isHole = this.kind === NOWHERE;
     // Runs of the map end where its places jump, which is no end of an extent.
-    for (let more = 0; blocks < count; blocks += more) {
+    for (let [runs, more] = [1, 0]; blocks < count && runs < MOST_RUNS; runs++, blocks += more) {
       more = this.find(block + blocks, count - blocks);
       if ((this.kind === NOWHERE) !== isHole) break;
     }

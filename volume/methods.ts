@@ -16,20 +16,30 @@ import { LoopHost } from "./loop_host.ts";
 
 const REQUESTS = 64;
 const REQUEST_BYTES = 1 << 20;
+/** Time for requests to be answered at the end before those that only wait are given up, in milliseconds. */
+const GRACE_MS = 1000;
 
 /** Calls an engine. */
 export class VolumeMethods implements AsyncDisposable {
   readonly #engine: Engine;
   readonly #report: (words: string) => void;
+  readonly #deadlineMs: number | undefined;
   #host: LoopHost | undefined;
   #operations: FileOperations | undefined;
   #wakes: PolledFd | undefined;
   #isOver = false;
 
-  /** For an engine that nobody has started. */
-  constructor(engine: Engine, report: (words: string) => void) {
+  /**
+   * For an engine that nobody has started.
+   *
+   * @param deadlineMs The time after which its callers wait no more, in milliseconds; undefined if they
+   *   wait for as long as it takes. A request that only waits is given up then, so that it does not take
+   *   the place of another one.
+   */
+  constructor(engine: Engine, report: (words: string) => void, deadlineMs?: number) {
     this.#engine = engine;
     this.#report = report;
+    this.#deadlineMs = deadlineMs;
   }
 
   #started(): LoopHost {
@@ -37,6 +47,7 @@ export class VolumeMethods implements AsyncDisposable {
     const operations = this.#operations = fileOperations(realFiles);
     const host = this.#host = new LoopHost({
       ...{ operations, requests: REQUESTS, requestBytes: REQUEST_BYTES, report: this.#report },
+      overdueUs: 1000 * (this.#deadlineMs ?? Infinity),
     });
     host.serve(this.#engine);
     const { wakeFd } = this.#engine;
@@ -86,10 +97,16 @@ export class VolumeMethods implements AsyncDisposable {
     throw new UblkError("SYSCALL_FAILED", { operation: "a request of the volume", errno: -result });
   }
 
-  /** Ends the host. No request may be open. */
+  /**
+   * Ends the host. Its callers wait for no request any more, but some may be open whose deadline has
+   * passed: a FLUSH waits for the store or for the lease. Those were once waited for without the
+   * drain's wake-ups, without which nothing answers them, so that the volume was never left.
+   */
   async [Symbol.asyncDispose](): Promise<void> {
+    await this.#host?.finish(GRACE_MS);
     this.#isOver = true;
     await this.#wakes?.[Symbol.asyncDispose]();
+    // A last wake-up may have begun something.
     await this.#host?.idle();
     this.#host?.end();
     await this.#operations?.[Symbol.asyncDispose]();

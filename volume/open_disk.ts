@@ -70,7 +70,7 @@ export async function openDisk(
 ): Promise<OpenVolumeDisk> {
   const waitUs = waitUsOf(deadlineMs);
   const disk: OpenVolumeDisk =
-    await (options.readOnly ? openReadOnly(options, waitUs) : openForWriting(options, waitUs));
+    await (options.readOnly ? openReadOnly(options, waitUs) : openForWriting(options, deadlineMs));
   const { name, blockSize } = options;
   if (blockSize === undefined || blockSize === disk.blockSize) return disk;
   await disk.close!();
@@ -80,7 +80,10 @@ export async function openDisk(
   );
 }
 
-async function openForWriting(options: VolumeDisk, waitUs: number): Promise<OpenVolumeDisk> {
+async function openForWriting(
+  options: VolumeDisk,
+  deadlineMs: number | undefined,
+): Promise<OpenVolumeDisk> {
   const { name, store, journal, journalBytes, withoutJournal, whenFull, durability } = options;
   const { cache, force, leaseMs, gcBandwidth, key } = options;
   const folder = `${journal}/${name}`;
@@ -88,12 +91,12 @@ async function openForWriting(options: VolumeDisk, waitUs: number): Promise<Open
   const served = await openServedVolume({
     ...{ name, store, folder, withoutJournal, force, leaseMs, gcBandwidth, cache, key, ...shape },
     host: `${readSmallFile("/proc/sys/kernel/hostname").trim()} (process ${Deno.pid})`,
-    ...{ failsWhenFull: whenFull === "error", waitUs },
+    ...{ failsWhenFull: whenFull === "error", waitUs: waitUsOf(deadlineMs) },
     isDurableInStore: durability === "store",
   });
   const { engine, counters, volume: { manifest } } = served;
   const { lost, removed, epoch } = served.volume;
-  const methods = new VolumeMethods(engine, (words) => console.error(words));
+  const methods = new VolumeMethods(engine, (words) => console.error(words), deadlineMs);
   let { size } = manifest;
   return {
     get size() {
