@@ -23,6 +23,8 @@ export interface LeavingParts {
    * @returns Whether there is no journal any more.
    */
   readonly forget: (volume: string) => Promise<boolean>;
+  /** Gives back the room of a volume's cache on this node, unless somebody uses it. It must not throw. */
+  readonly dropCache: (volume: string) => void;
   /** Takes a line for the log. */
   readonly report: (line: string) => void;
 }
@@ -88,13 +90,15 @@ export class Leaving {
 
   /** This node has nothing of a volume any more. */
   async done(volume: string, record?: MountRecord): Promise<void> {
-    const { forget, records, report } = this.#parts;
+    const { forget, dropCache, records, report } = this.#parts;
     // A reader uses no journal.
     if (record?.readOnly !== true) {
       await forget(volume).catch((error) => {
         report(`${volume}: its journal is still there: ${ebsErrorOf(error).message}`);
       });
     }
+    // Whoever dies here finds the record, and comes back to this.
+    dropCache(volume);
     records.remove(volume);
   }
 }

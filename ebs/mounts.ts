@@ -156,10 +156,12 @@ export class Mounts {
    * may stay undone because of it.
    */
   #record(volume: string, record: MountRecord | undefined): void {
-    const { records, report } = this.#parts;
+    const { records, report, dropCache } = this.#parts;
     try {
-      if (record === undefined) records.remove(volume);
-      else records.put(record);
+      if (record === undefined) {
+        dropCache(volume);
+        records.remove(volume);
+      } else records.put(record);
     } catch (error) {
       if (record?.state === "unmounting") this.#unrecorded.add(volume);
       report(`${volume}: its record stays as it was: ${ebsErrorOf(error).message}`);
@@ -317,9 +319,11 @@ export class Mounts {
   }
 
   async #settleOnce(volume: string): Promise<void> {
-    const { report } = this.#parts;
+    const { report, dropCache } = this.#parts;
     const record = this.#recordOf(volume);
-    if (record === undefined || this.#isOver || this.#open.has(volume)) return;
+    if (this.#isOver || this.#open.has(volume)) return;
+    // A reader had its cache open when its record went.
+    if (record === undefined) return dropCache(volume);
     if (record.state === "unmounting") return await this.#drain(volume);
     try {
       const { uri } = await this.#begin(record, record, false);

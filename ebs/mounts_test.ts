@@ -43,6 +43,10 @@ class Node implements Exporter, Exclusion {
   isTaken = false;
   /** The journal here has what the store lacks. */
   isJournalNeeded = false;
+  /** The volume is open: its cache has a lock. */
+  isOpen = false;
+  /** The volumes whose caches went. */
+  readonly dropped: string[] = [];
   /** Ends what was opened last, as if by itself. */
   fall: (reason: string) => void = () => {};
 
@@ -59,6 +63,10 @@ class Node implements Exporter, Exclusion {
       forget: (volume) => {
         this.log.push(`forget ${volume}`);
         return Promise.resolve(!this.isJournalNeeded);
+      },
+      dropCache: (volume) => {
+        const isRecorded = this.records.get(volume) !== undefined;
+        if (!this.isOpen) this.dropped.push(`${volume}${isRecorded ? ", then its record" : ""}`);
       },
     });
   }
@@ -85,13 +93,18 @@ class Node implements Exporter, Exclusion {
     this.#may("open", volume);
     const { promise: ended, resolve } = Promise.withResolvers<string>();
     this.fall = resolve;
+    this.isOpen = true;
     return Promise.resolve({
       ended,
       ...{ uri: `nbd://h:${port || 7}/`, port: port || 7, size: 1 },
       resize: () => Promise.resolve(),
       shut: () => void this.log.push(`shut ${volume}`),
       hurry: () => void this.log.push(`hurry ${volume}`),
-      close: () => Promise.resolve().then(() => this.#may("close", volume)),
+      close: () =>
+        Promise.resolve().then(() => {
+          this.isOpen = false;
+          this.#may("close", volume);
+        }),
     });
   }
 
@@ -413,4 +426,62 @@ Deno.test("Mounts + a record that nobody can read + is reported, and stays", asy
   await node.mounts.end();
   assertEquals(node.take().length, 1);
   assertEquals([...Deno.readDirSync(scratch.path)].length, 2);
+});
+
+Deno.test("Mounts + a volume that leaves, for whatever reason + its cache goes before its record", async () => {
+  const reader = { ...WISH, readOnly: true };
+  const cases: [string, string, (node: Node) => Promise<unknown>][] = [
+    ["unmounted", "v, then its record", async ({ mounts }) => {
+      await mounts.mount(WISH);
+      await mounts.unmount("v");
+    }],
+    ["a reader is unmounted", "v, then its record", async ({ mounts }) => {
+      await mounts.mount(reader);
+      await mounts.unmount("v");
+    }],
+    ["its claim is lost", "v, then its record", async (node) => {
+      await node.mounts.mount(WISH);
+      node.lose("taken");
+    }],
+    ["taken", "v", ({ mounts }) => mounts.take("v")],
+    // Whoever dies before that leaves it to the next start.
+    ["a reader's export ends", "v", async (node) => {
+      await node.mounts.mount(reader);
+      node.fall("it was removed");
+    }],
+    ["it is being deleted", "v, then its record", async (node) => {
+      node.failing.note.push("VOLUME_NOT_FOUND");
+      await code(() => node.mounts.mount(WISH));
+    }],
+    ["it is none", "v, then its record", async (node) => {
+      node.failing.open.push("VOLUME_NOT_FOUND");
+      await code(() => node.mounts.mount(WISH));
+    }],
+  ];
+  for (const [words, dropped, leave] of cases) {
+    await inNode(async (node) => {
+      await leave(node);
+      await until(() => node.dropped.length > 0);
+      assertEquals(node.dropped, [dropped], words);
+      assertEquals(node.records.get("v"), undefined);
+    });
+  }
+});
+
+Deno.test("Mounts + a volume that stays, or whose journal has something + keeps its cache", async () => {
+  await inNode(async (node) => {
+    await node.mounts.mount(WISH);
+    await node.mounts.end();
+    node.start();
+    // The store is away: it is mounted later.
+    node.failing.open.push("VOLUME_STORE");
+    assertEquals(await code(() => node.mounts.mount(WISH)), "unavailable");
+    await node.mounts.mount(WISH);
+    node.failing.close.push("VOLUME_STORE");
+    node.failing.drain.push("VOLUME_STORE");
+    assertEquals(await code(() => node.mounts.unmount("v")), "unavailable");
+    assertEquals(node.dropped, []);
+    await until(() => node.records.get("v") === undefined);
+    assertEquals(node.dropped, ["v, then its record"]);
+  });
 });

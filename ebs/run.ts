@@ -89,6 +89,7 @@ export async function startNode(terms: NodeTerms): Promise<RunningNode> {
   stack.defer(() => connection.close());
   const service = new EbsService({
     ...{ node, store, key, journal, files: realFiles, seam: MACHINE, report },
+    cacheDir: disk.cacheDir,
     exporter,
     ...await sharedOf(connection, store, terms, stack),
     peers: natsPeers(connection),

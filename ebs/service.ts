@@ -20,6 +20,7 @@ import { checkedNodeName } from "./names.ts";
 import { MountRecords } from "./mount_records.ts";
 import type { Mount, MountWish } from "./mount.ts";
 import { Mounts } from "./mounts.ts";
+import { NodeCaches } from "./node_caches.ts";
 import type { NodeKey } from "./node_key.ts";
 import type { Peers } from "./peers.ts";
 import type { WantedVolumes } from "./reconcile/wanted.ts";
@@ -40,6 +41,12 @@ export interface ServiceParts {
   readonly key: NodeKey;
   /** The folder of journals of this node. */
   readonly journal: string;
+  /**
+   * The folder of caches of this node.
+   *
+   * @default The folder of journals
+   */
+  readonly cacheDir?: string;
   /** Makes volumes reachable. */
   readonly exporter: Exporter;
   /** Decides who may have them. */
@@ -81,10 +88,12 @@ export class EbsService {
   readonly #creation: Creation;
   readonly #attachments: Attachments;
   readonly #recorded: Recorded | undefined;
+  readonly #caches: NodeCaches;
 
   /** Begins, and mounts again what was mounted. @throws {EbsError} `invalid_argument` */
   constructor(parts: ServiceParts) {
     const { node, store, key, journal, exporter, exclusion, files, seam, report } = parts;
+    const { cacheDir = journal } = parts;
     this.node = checkedNodeName(node);
     this.#parts = parts;
     this.started = seam.now();
@@ -92,7 +101,7 @@ export class EbsService {
     const { peers, wanted } = parts;
     const volumeRecords = Records.volumes(store, seam);
     this.#volumes = new Volumes({
-      ...{ node, peers, store, key, seam, journal, report, records: volumeRecords },
+      ...{ node, peers, store, key, seam, journal, cacheDir, report, records: volumeRecords },
     });
     this.#attachments = new Attachments({
       ...{ node, peers, exclusion, report, volumes: this.#volumes },
@@ -105,10 +114,15 @@ export class EbsService {
       ...{ volumes: this.#volumes, snapshots: this.#snapshots, turns: this.#turns },
     });
     const records = new MountRecords(files, `${folder}/mounts`);
+    this.#caches = new NodeCaches({
+      ...{ files, store, report, folder: cacheDir, turns: this.#turns },
+      ...{ mounts: records, volumes: volumeRecords },
+    });
     this.mounts = new Mounts({
       ...{ records, exporter, exclusion, seam, report, turns: this.#turns },
       note: (mount) => this.#attachments.mounted(mount),
       forget: (volume) => forgetJournal(store, volume, journal, files),
+      dropCache: (volume) => this.#caches.drop(volume),
     });
     this.mounts.watch({ unmounted: (volume) => this.#attachments.unmountedLate(volume) });
     this.#recorded = wanted && new Recorded({
@@ -119,6 +133,7 @@ export class EbsService {
     this.mounts.watch({ unmounted: (volume) => this.#recorded?.look(volume) });
     this.mounts.recover(wanted !== undefined);
     void this.#recorded?.start();
+    this.#caches.sweep();
   }
 
   /** Operations that run or wait. */
@@ -410,9 +425,11 @@ export class EbsService {
       }, END_MS);
     });
     const ended = (async () => {
+      const swept = this.#caches.end();
       await this.#recorded?.close();
       await this.mounts.end();
       await this.#attachments.settled();
+      await swept;
     })();
     await Promise.race([ended, overdue]);
     clearTimeout(timer);

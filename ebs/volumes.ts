@@ -7,7 +7,7 @@
 import type { Store } from "../store/store.ts";
 import { isUblkError } from "../uapi/error.ts";
 import { readHead, stateOf } from "../volume/state.ts";
-import { removeVolume } from "../volume/list.ts";
+import { removeVolume, type RemoveVolumeOptions } from "../volume/list.ts";
 import { ObjectNames } from "../volume/names.ts";
 import { resizeVolume } from "../volume/resize.ts";
 import type { Seam } from "../volume/seam.ts";
@@ -43,6 +43,8 @@ export interface VolumeParts {
   readonly seam: Seam;
   /** The folder of journals of this node. */
   readonly journal: string;
+  /** The folder of caches of this node. */
+  readonly cacheDir: string;
   /** Takes a line for the log. */
   readonly report: (line: string) => void;
 }
@@ -135,7 +137,7 @@ export class Volumes {
    * @throws {EbsError} `volume_in_use`
    */
   async delete(id: string): Promise<void> {
-    const { store, records, journal } = this.#parts;
+    const { store, records, journal, cacheDir } = this.#parts;
     const before = await records.get(id);
     if (before !== undefined && await this.isMaking(before)) {
       const reason = `is being made by node ${before.maker}; ask again`;
@@ -154,7 +156,7 @@ export class Volumes {
     });
     if (record === undefined || record.state === "retired") return;
     try {
-      if (await this.#remove(id, { force: !isMade, journal })) {
+      if (await this.#remove(id, { force: !isMade, journal, cacheDir })) {
         await records.delete(id);
       } else await records.change(id, (now) => ({ ...now, state: "retired" }));
     } catch (error) {
@@ -175,7 +177,7 @@ export class Volumes {
   }
 
   /** @returns Whether it is gone; not so if it has snapshots. */
-  async #remove(id: string, how: { force?: boolean; journal?: string }): Promise<boolean> {
+  async #remove(id: string, how: RemoveVolumeOptions): Promise<boolean> {
     const { store, seam, key } = this.#parts;
     const remove = (opened: Store) =>
       removeVolume(opened, id, { ...how, seam, spareSnapshots: true });

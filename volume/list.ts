@@ -10,6 +10,8 @@ import type { Store } from "../store/store.ts";
 import { UblkError } from "../uapi/error.ts";
 import { loadMaps } from "./attach.ts";
 import { catalogOf, readCatalog } from "./catalog.ts";
+import { cachePath } from "./cache/options.ts";
+import { removeCache } from "./cache/remove.ts";
 import { notFound, readHead, readManifest, stateOf } from "./state.ts";
 import type { CatalogEntry } from "./format/catalog.ts";
 import type { Compression } from "./format/compression.ts";
@@ -203,6 +205,12 @@ export interface RemoveVolumeOptions {
    */
   readonly journal?: string;
   /**
+   * The folder of caches. The volume's cache there is removed too, unless somebody uses it.
+   *
+   * @default The folder of journals
+   */
+  readonly cacheDir?: string;
+  /**
    * The files of this machine, for tests.
    *
    * @default The kernel's
@@ -239,7 +247,7 @@ export async function removeVolume(
   options: RemoveVolumeOptions = {},
 ): Promise<void> {
   const { force = false, spareSnapshots = false, journal } = options;
-  const { files = realFiles, seam = MACHINE } = options;
+  const { files = realFiles, seam = MACHINE, cacheDir = journal } = options;
   await using stack = new AsyncDisposableStack();
   const opened = await storeOf(store, stack);
   const names = new ObjectNames(name);
@@ -269,8 +277,9 @@ export async function removeVolume(
   const marked = (await readCatalog(opened, names))?.catalog;
   const isItsOwn = marked?.removed !== undefined &&
     (removal.uuid === undefined || marked.volume === removal.uuid);
-  // Nobody else's journal may go.
+  // Nobody else's journal or cache may go.
   if (journal !== undefined && isItsOwn) removeJournal(files, `${journal}/${name}`, marked);
+  if (cacheDir !== undefined && isItsOwn) removeCache(files, cachePath(cacheDir, name), marked);
   await releaseAncestors(opened, await ancestorsIn(opened, names, objects), seam);
   for (const object of manifestsLast(names, objects, (object) => object)) {
     if (!needed.has(object)) await opened.delete(object);

@@ -227,12 +227,20 @@ export const CHECK_FLAGS = [
   JSON_FLAG,
 ] as const satisfies readonly Flag[];
 
+const CACHE_DIR = {
+  name: "cache-dir",
+  kind: "path",
+  placeholder: "DIR",
+  help: "The folder for caches. Default: the folder for journals.",
+} as const satisfies Flag;
+
 /** Flags of `ublk-volume rm`. */
 export const RM_FLAGS = [
   { ...NAME, help: "The volume's name, or NAME@SNAP." },
   ...STORE,
   ...KEY_OPTIONS,
   JOURNAL,
+  CACHE_DIR,
   { name: "force", kind: "switch", help: "Even if the volume is attached, or was not detached." },
 ] as const satisfies readonly Flag[];
 
@@ -330,12 +338,7 @@ export const SCRUB_FLAGS = [
   ...STORE,
   ...KEY_OPTIONS,
   JOURNAL,
-  {
-    name: "cache-dir",
-    kind: "path",
-    placeholder: "DIR",
-    help: "The folder for caches. Default: the folder for journals.",
-  },
+  CACHE_DIR,
   BANDWIDTH,
   QUIET,
   JSON_FLAG,

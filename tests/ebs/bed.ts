@@ -12,6 +12,7 @@ import type { Store } from "../../store/store.ts";
 import { Scratch } from "../scratch.ts";
 import { openAllOfLibc } from "../../uring/libc.ts";
 import { MACHINE } from "../../volume/seam.ts";
+import type { NbdTerms } from "../../ebs/nbd_export.ts";
 import { NodeKey } from "../../ebs/node_key.ts";
 import { NodeExporter } from "../../ebs/node_exporter.ts";
 import { UNKNOWN_PEERS } from "../../ebs/peers.ts";
@@ -28,6 +29,8 @@ export interface BedParts
   extends Partial<Pick<ServiceParts, "exporter" | "exclusion" | "peers" | "wanted">> {
   /** The file with the key of encrypted volumes. */
   readonly keyFile?: string;
+  /** How volumes are opened, where that is not as with others. */
+  readonly disk?: NbdTerms["disk"];
 }
 
 /** A store in a folder, and the folders of nodes. */
@@ -59,19 +62,23 @@ export class Bed implements AsyncDisposable {
   /** A node's service; again, if the one before has ended. */
   node(
     name = "one",
-    { keyFile, ...parts }: BedParts = {},
+    { keyFile, disk: own, ...parts }: BedParts = {},
   ): EbsService {
     const journal = `${this.folder}/${name}`;
     const sockets = `${journal}/.ebs/sockets`;
     Deno.mkdirSync(sockets, { recursive: true });
     const report = (line: string) => void this.lines.push(line);
-    const disk = { store: `${this.folder}/store`, journal, journalSize: "16M", leaseSeconds: 0 };
+    const disk: NbdTerms["disk"] = {
+      ...{ store: `${this.folder}/store`, journal, journalSize: "16M", leaseSeconds: 0 },
+      ...own,
+    };
     const key = new NodeKey(name, this.store, keyFile === undefined ? undefined : { keyFile });
     const service = new EbsService({
       ...{ node: name, store: this.store, key, journal, files: realFiles, seam: MACHINE, report },
       exporter: new NodeExporter({ disk, key, sockets, host: "127.0.0.1", report }),
       exclusion: new StoreExclusion(this.store, name, 50),
       peers: UNKNOWN_PEERS,
+      cacheDir: disk.cacheDir,
       ...parts,
     });
     this.#services.push(service);

@@ -29,6 +29,11 @@ export interface CachePlace {
   readonly size: number;
 }
 
+/** The path of a volume's cache in a folder of caches. */
+export function cachePath(folder: string, name: string): string {
+  return `${folder.replace(/(?<=.)\/+$/, "")}/${name}/cache`;
+}
+
 /** Checks a cache's size and place; undefined for none. @throws {UblkError} `INVALID_ARGUMENT` */
 export function checkedCache(
   name: string,
@@ -52,5 +57,5 @@ export function checkedCache(
   if (folder === undefined) {
     throw invalid("it has no folder", "give a folder for caches, or one for journals");
   }
-  return { path: `${folder.replace(/(?<=.)\/+$/, "")}/${name}/cache`, size };
+  return { path: cachePath(folder, name), size };
 }

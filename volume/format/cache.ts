@@ -18,7 +18,14 @@
  * @module
  */
 
-import { beginRecord, NO_UUID, openRecord, type RecordKind, sealRecord } from "./record.ts";
+import {
+  beginRecord,
+  NO_UUID,
+  openRecord,
+  type RecordKind,
+  sealRecord,
+  volumeOfRecord,
+} from "./record.ts";
 
 const KIND: RecordKind = { magic: "UBLKCACH", version: 1, words: "a cache" };
 /** Bytes of the header, and of a page of keys. */
@@ -54,12 +61,17 @@ export function encodeCacheHeader(header: CacheHeader): Uint8Array<ArrayBuffer> 
   return fields.bytes;
 }
 
-/** Reads a header. @throws {FormatError} */
-export function decodeCacheHeader(bytes: Uint8Array<ArrayBuffer>, volume: string): CacheHeader {
+/**
+ * Reads a header.
+ *
+ * @param volume The volume that it is to be of. Default: any.
+ * @throws {FormatError}
+ */
+export function decodeCacheHeader(bytes: Uint8Array<ArrayBuffer>, volume?: string): CacheHeader {
   const fields = openRecord(bytes, KIND, volume);
   const copy = fields.uuid(64);
   return {
-    volume,
+    volume: volumeOfRecord(fields),
     line: fields.u32(32),
     slots: fields.u64(40),
     epoch: fields.u64(48),
