@@ -96,6 +96,13 @@ export interface DeleteTerms extends StoreTerms {
    * @default Whichever is there
    */
   readonly version?: Version;
+  /**
+   * Nobody makes an object of that name again. So a request whose answer was lost may be sent again: it
+   * hits nobody else's.
+   *
+   * @default false
+   */
+  readonly isLast?: boolean;
 }
 
 /** A store of objects. Calls may overlap. */

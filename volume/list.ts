@@ -282,7 +282,7 @@ export async function removeVolume(
   if (cacheDir !== undefined && isItsOwn) removeCache(files, cachePath(cacheDir, name), marked);
   await releaseAncestors(opened, await ancestorsIn(opened, names, objects), seam);
   for (const object of manifestsLast(names, objects, (object) => object)) {
-    if (!needed.has(object)) await opened.delete(object);
+    if (!needed.has(object)) await opened.delete(object, { isLast: true });
   }
 }
 

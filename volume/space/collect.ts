@@ -131,7 +131,7 @@ export async function collectGarbage(parts: CollectParts): Promise<Collected | u
     total += unneeded.length;
     for (const { name, bytes } of unneeded) {
       if (isOver()) return freed;
-      await store.delete(name);
+      await store.delete(name, { isLast: true });
       freed = {
         ...freed,
         objects: freed.objects + 1,
