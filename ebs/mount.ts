@@ -28,6 +28,12 @@ export interface MountWish {
   readonly instance?: string;
   /** The name that the instance has for it. */
   readonly device?: string;
+  /**
+   * The port to listen at, unless this node still knows the one that it had.
+   *
+   * @default Any
+   */
+  readonly port?: number;
 }
 
 /** A volume that is mounted. */
@@ -60,9 +66,9 @@ const FINAL: ReadonlySet<UblkErrorCode> = new Set([
 /** The public part of a mount. */
 export function mountOf({ record, exported, claim }: OpenMount): Mount {
   const { volume, access, readOnly, instance, device, time } = record;
-  const { uri, size } = exported;
+  const { uri, size, port } = exported;
   return {
-    ...{ volume, access, readOnly, instance, device, time, uri, size },
+    ...{ volume, access, readOnly, instance, device, time, uri, size, port },
     generation: claim?.generation,
   };
 }

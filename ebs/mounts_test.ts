@@ -43,6 +43,8 @@ class Node implements Exporter, Exclusion {
   isTaken = false;
   /** The journal here has what the store lacks. */
   isJournalNeeded = false;
+  /** What calls of these names wait for. */
+  readonly holds: { open?: Promise<void>; close?: Promise<void>; drain?: Promise<void> } = {};
   /** Ends what was opened last, as if by itself. */
   fall: (reason: string) => void = () => {};
 
@@ -81,22 +83,23 @@ class Node implements Exporter, Exclusion {
     });
   }
 
-  open({ volume, port }: ExportWish): Promise<Export> {
+  async open({ volume, port }: ExportWish): Promise<Export> {
+    await this.holds.open;
     this.#may("open", volume);
     const { promise: ended, resolve } = Promise.withResolvers<string>();
     this.fall = resolve;
-    return Promise.resolve({
+    return {
       ended,
       ...{ uri: `nbd://h:${port || 7}/`, port: port || 7, size: 1 },
       resize: () => Promise.resolve(),
       shut: () => void this.log.push(`shut ${volume}`),
       hurry: () => void this.log.push(`hurry ${volume}`),
-      close: () => Promise.resolve().then(() => this.#may("close", volume)),
-    });
+      close: () => Promise.resolve(this.holds.close).then(() => this.#may("close", volume)),
+    };
   }
 
   drain(volume: string): Promise<void> {
-    return Promise.resolve().then(() => this.#may("drain", volume));
+    return Promise.resolve(this.holds.drain).then(() => this.#may("drain", volume));
   }
 
   take(): string[] {
@@ -220,8 +223,9 @@ Deno.test("Mounts + a claim that is lost + ends the mount at once, and drains wh
       ...["close v", "release v", "claim v", "drain v", "release v", "forget v"],
     ]);
     // Whoever has it now is asked before it is mounted again.
-    await node.mounts.mount(WISH);
+    const { port } = await node.mounts.mount({ ...WISH, port: 8 });
     assertEquals(node.take(), ["claim v", "open v"]);
+    assertEquals(port, 8);
   });
 });
 
@@ -387,6 +391,58 @@ Deno.test("Mounts + a service that starts again + mounts what was mounted, where
     const { uri, instance } = node.mounts.get("v")!;
     assertEquals([uri, instance], ["nbd://h:7/", "i-1"]);
     assertEquals(node.records.get("v"), record);
+  });
+});
+
+// Regression: the next start drained it before it served it again.
+Deno.test("Mounts + a claim that ends with the node, before its mount is closed + stays a mount", async () => {
+  await inNode(async (node) => {
+    await node.mounts.mount(WISH);
+    node.take();
+    const closing = Promise.withResolvers<void>();
+    node.holds.close = closing.promise;
+    const ended = node.mounts.end();
+    node.lose("this node ends");
+    await until(() => node.log.includes("shut v"));
+    closing.resolve();
+    await ended;
+    assertEquals(node.records.get("v")?.state, "mounted");
+    assertEquals(node.take(), ["shut v", "close v", "release v"]);
+  });
+});
+
+// Regression: no mount was closed before the drain was done, and the node was killed first.
+Deno.test("Mounts + a drain that takes long at the end + other volumes are left in order meanwhile", async () => {
+  await inNode(async (node) => {
+    await node.mounts.mount(WISH);
+    await node.mounts.mount({ ...WISH, volume: "w" });
+    const draining = Promise.withResolvers<void>();
+    node.holds.drain = draining.promise;
+    node.fall("it was removed");
+    await until(() => node.log.filter((line) => line === "claim w").length === 2);
+    node.take();
+    const ended = node.mounts.end();
+    await until(() => node.log.includes("release v"));
+    assertEquals(node.records.get("w")?.state, "unmounting");
+    draining.resolve();
+    await ended;
+    assertEquals(node.records.get("w"), undefined);
+  });
+});
+
+Deno.test("Mounts + a mount that comes while the node ends + is none", async () => {
+  await inNode(async (node) => {
+    const opening = Promise.withResolvers<void>();
+    node.holds.open = opening.promise;
+    const unmounted: string[] = [];
+    node.mounts.watch({ unmounted: (volume) => void unmounted.push(volume) });
+    const mounting = code(() => node.mounts.mount(WISH));
+    await node.mounts.end();
+    assertEquals(await code(() => node.mounts.mount({ ...WISH, volume: "w" })), "unavailable");
+    opening.resolve();
+    assertEquals(await mounting, "unavailable");
+    assertEquals(node.take(), ["claim v", "open v", "close v", "release v"]);
+    assertEquals([node.records.get("v"), unmounted], [undefined, ["v"]]);
   });
 });
 

@@ -256,9 +256,9 @@ export class EbsService {
       if (state !== "available" && state !== "in-use") {
         throw new EbsError("unavailable", `volume ${wish.volume} is ${state}`);
       }
-      const mount = () => this.mounts.mount(wish);
+      const mount = (one: MountWish) => this.mounts.mount(one);
       const isRecorded = !wish.readOnly && this.#recorded !== undefined;
-      return await (isRecorded ? this.#recorded.mount(wish, mount) : mount()).catch(
+      return await (isRecorded ? this.#recorded.mount(wish, mount) : mount(wish)).catch(
         async (error) => {
           throw await this.#attachments.refusal(record, ebsErrorOf(error));
         },
@@ -410,8 +410,8 @@ export class EbsService {
       }, END_MS);
     });
     const ended = (async () => {
-      await this.#recorded?.close();
-      await this.mounts.end();
+      // The loop may be draining what takes long: no mount waits for that.
+      await Promise.all([this.#recorded?.close(), this.mounts.end()]);
       await this.#attachments.settled();
     })();
     await Promise.race([ended, overdue]);
