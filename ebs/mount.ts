@@ -58,9 +58,12 @@ export interface OpenMount {
   readonly claim: Claim | undefined;
 }
 
-/** Errors after which this node has nothing of the volume any more. */
+/**
+ * Errors after which this node has nothing of the volume any more. `INVALID_ARGUMENT` says nothing of that:
+ * after a start with a wrong host or an unreadable key, all attachments and journals were given up.
+ */
 const FINAL: ReadonlySet<UblkErrorCode> = new Set([
-  ...["VOLUME_NOT_FOUND", "VOLUME_JOURNAL", "VOLUME_FENCED", "INVALID_ARGUMENT"] as const,
+  ...["VOLUME_NOT_FOUND", "VOLUME_JOURNAL", "VOLUME_FENCED"] as const,
 ]);
 
 /** The public part of a mount. */

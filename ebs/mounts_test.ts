@@ -460,6 +460,25 @@ Deno.test("Mounts + taken over meanwhile + it is not mounted again", async () =>
   }
 });
 
+// Regression: a node that was started with a wrong host gave up all that it had.
+Deno.test("Mounts + options under which nothing can be opened + give up neither mounts nor journals", async () => {
+  await inNode(async (node) => {
+    await node.mounts.mount(WISH);
+    await node.mounts.end();
+    node.start();
+    node.failing.open.push("INVALID_ARGUMENT");
+    const again = await assertRejects(() => node.mounts.mountAgain("v"), EbsError);
+    assertEquals([again.code, node.records.get("v")?.state], ["invalid_argument", "mounted"]);
+    await node.mounts.mountAgain("v");
+    node.failing.close.push("VOLUME_STORE");
+    node.failing.drain.push("INVALID_ARGUMENT");
+    assertEquals(await code(() => node.mounts.unmount("v")), "unavailable");
+    await until(() => node.log.includes("drain v INVALID_ARGUMENT"));
+    assertEquals(node.records.get("v")?.state, "unmounting");
+    await until(() => node.records.get("v") === undefined);
+  });
+});
+
 Deno.test("Mounts + a record that nobody can read + is reported, and stays", async () => {
   using scratch = Scratch.inMemory();
   Deno.writeTextFileSync(`${scratch.path}/v.json`, "{");

@@ -139,10 +139,10 @@ export class Recorded {
    *   become of it.
    */
   async delete(volume: string): Promise<void> {
-    const { node, wanted, volumes } = this.#parts;
+    const { wanted, volumes } = this.#parts;
     const before = await wanted.get(volume);
-    await this.#checkFree(volume, before?.wanted);
-    if (wishOf(before, node) === "attach") throw inUse(volume, node);
+    // Also if its node is gone: that will have it again. One that was stopped in order lost its volumes.
+    if (before?.wanted.state === "attached") throw inUse(volume, before.wanted.node);
     try {
       await volumes.delete(volume);
     } catch (error) {

@@ -273,6 +273,8 @@ Deno.test("Recorded + a node that is gone in order + another may have its volume
   assertEquals(await code(() => b.recorded.delete("v")), "volume_in_use");
   assertEquals(await code(() => a.recorded.delete("v")), "volume_in_use");
   a.kill();
+  // Regression: it was deleted, and its data with it.
+  assertEquals(await code(() => b.recorded.delete("v")), "volume_in_use");
   await b.attach();
   a.isUp = true;
   await world.settle();

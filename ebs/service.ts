@@ -229,9 +229,9 @@ export class EbsService {
   }
 
   /** Deletes a snapshot. One that is not there is deleted already. */
-  async deleteSnapshot(id: string): Promise<void> {
-    const volume = await this.#snapshots.delete(id);
-    if (volume !== undefined) await this.#turns.run(volume, () => this.#volumes.sweep(volume));
+  deleteSnapshot(id: string): Promise<void> {
+    const sweep = (volume: string) => this.#turns.run(volume, () => this.#volumes.sweep(volume));
+    return this.#snapshots.delete(id, sweep);
   }
 
   /** Gives a snapshot a second id: see {@linkcode Snapshots.copy}. */

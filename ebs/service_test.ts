@@ -131,6 +131,32 @@ Deno.test("EbsService + snapshots + have ids of their own, whatever becomes of t
   assertEquals(await firstByte(bed, "c"), 1);
 });
 
+// Regression: the second request was answered as done, and the volume stayed for ever.
+Deno.test("EbsService + a last snapshot whose deletion is interrupted + takes its volume with it later", async () => {
+  await using bed = await Bed.inMemory();
+  const store = bed.store as FaultyStore;
+  const service = bed.node();
+  const retire = async () => {
+    await service.create({ id: "a", bytes: 64 * MIB });
+    await snapshot(service, "s", "a");
+    await service.delete("a");
+    assertEquals(await listVolumes(store), ["a"]);
+  };
+  await retire();
+  store.faults = ({ object, name }) =>
+    object === "a/head" && name === "delete" ? "full" : undefined;
+  assertEquals(await code(() => service.deleteSnapshot("s")), "internal");
+  store.faults = undefined;
+  await service.deleteSnapshot("s");
+  assertEquals(await listVolumes(store), []);
+  // Also if its snapshot has gone by another way.
+  await retire();
+  await removeSnapshot(store, "a", "s");
+  await service.delete("a");
+  assertEquals(await listVolumes(store), []);
+  assertEquals(await Records.volumes(store, MACHINE).get("a"), undefined);
+});
+
 Deno.test("EbsService + a volume from no snapshot, or the wrong one + is refused, and not there", async () => {
   await using bed = await Bed.inMemory();
   const service = bed.node();

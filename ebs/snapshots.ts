@@ -107,7 +107,8 @@ export class Snapshots {
   /** Gives up an id whose snapshot cannot be made. */
   async giveUp(id: string): Promise<void> {
     const { records } = this.#parts;
-    if ((await records.get(id))?.state === "pending") await records.delete(id);
+    const record = await records.get(id);
+    if (record?.state === "pending") await records.delete(record);
   }
 
   /**
@@ -143,19 +144,20 @@ export class Snapshots {
   /**
    * Deletes a snapshot. One that is not there is deleted already.
    *
-   * @returns The volume that it was of.
+   * @param sweep Removes its volume, if that was deleted before and this was its last snapshot. The record
+   *   goes after that: whoever asked again had been told that all was done, and the volume stayed.
    */
-  async delete(id: string): Promise<string | undefined> {
+  async delete(id: string, sweep: (volume: string) => Promise<void>): Promise<void> {
     const { store, records, seam } = this.#parts;
     const record = await records.change(id, (now) => ({ ...now, state: "deleting" }));
-    if (record === undefined) return undefined;
+    if (record === undefined) return;
     try {
       await removeSnapshot(store, record.volume, id, { seam });
     } catch (error) {
       if (!isUblkError(error) || error.code !== "VOLUME_NOT_FOUND") throw error;
     }
-    await records.delete(id);
-    return record.volume;
+    await sweep(record.volume);
+    await records.delete(record);
   }
 
   /** A page of snapshots after a token. */

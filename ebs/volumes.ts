@@ -152,26 +152,34 @@ export class Volumes {
       isMade = now.state !== "creating" && now.state !== "error";
       return now.state === "retired" ? undefined : { ...now, state: "deleting" };
     });
-    if (record === undefined || record.state === "retired") return;
+    if (record === undefined) return;
+    // Its last snapshot may have gone while the store was away.
+    if (record.state === "retired") return await this.sweep(id);
     try {
       if (await this.#remove(id, { force: !isMade, journal })) {
-        await records.delete(id);
-      } else await records.change(id, (now) => ({ ...now, state: "retired" }));
+        await records.delete(record);
+      } else await this.#become("retired", record);
     } catch (error) {
       // Without its key, what is there of a volume is as it was.
       const isLocked = isUblkError(error) && error.code === "VOLUME_KEY" && head !== undefined;
       if (isLocked || isUblkError(error) && error.code === "VOLUME_BUSY") {
-        await records.change(id, (now) => ({ ...now, state: isMade ? "available" : "error" }));
+        await this.#become(isMade ? "available" : "error", record);
       }
       throw error;
     }
   }
 
+  /** What becomes of a volume that is not removed. One that was made since, under its id, stays as it is. */
+  async #become(state: VolumeRecord["state"], { id, created }: VolumeRecord): Promise<void> {
+    const isSame = (now: VolumeRecord) => now.state === "deleting" && now.created === created;
+    await this.#parts.records.change(id, (now) => isSame(now) ? { ...now, state } : undefined);
+  }
+
   /** Removes a volume that was deleted, if nothing needs it any more. */
-  async sweep(id: string | undefined): Promise<void> {
+  async sweep(id: string): Promise<void> {
     const { records } = this.#parts;
-    if (id === undefined || (await records.get(id))?.state !== "retired") return;
-    if (await this.#remove(id, {})) await records.delete(id);
+    const record = await records.get(id);
+    if (record?.state === "retired" && await this.#remove(id, {})) await records.delete(record);
   }
 
   /** @returns Whether it is gone; not so if it has snapshots. */
