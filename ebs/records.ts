@@ -72,7 +72,10 @@ const SNAPSHOT = v.object({
   volume: ID,
   state: v.picklist(["pending", "completed", "deleting"]),
   created: BYTES,
+  /** Of its volume, when it was asked for; of itself, once it is complete. */
   bytes: BYTES,
+  /** The snapshot that it is a copy of. */
+  source: v.optional(ID),
 });
 
 /** The record of a snapshot. */

@@ -210,11 +210,11 @@ export class EbsService {
    * @throws {EbsError} `not_found`; `already_exists` if it is another volume's.
    */
   async beginSnapshot(id: string, volume: string): Promise<BegunSnapshot> {
-    const { state } = await this.#volumes.describe(volume);
+    const { state, bytes } = await this.#volumes.describe(volume);
     if (state !== "available" && state !== "in-use") {
       throw new EbsError("unavailable", `volume ${volume} is ${state}`);
     }
-    const record = await this.#snapshots.reserve(id, volume);
+    const record = await this.#snapshots.reserve(id, volume, bytes);
     if (record.state === "completed") return { record, completion: undefined };
     const completion = this.#turns.run(volume, async () => {
       try {

@@ -3,7 +3,7 @@ import type { FaultyStore } from "../store/faulty.ts";
 import { briefClaim, Committed } from "../volume/committed.ts";
 import { listVolumes } from "../volume/list.ts";
 import { MACHINE } from "../volume/seam.ts";
-import { removeSnapshot } from "../volume/snapshots.ts";
+import { createSnapshot, removeSnapshot } from "../volume/snapshots.ts";
 import { Volume } from "../volume/volume.ts";
 import { Bed, MIB } from "../tests/ebs/bed.ts";
 import { Claims } from "./claims/claims.ts";
@@ -155,6 +155,51 @@ Deno.test("EbsService + a last snapshot whose deletion is interrupted + takes it
   await service.delete("a");
   assertEquals(await listVolumes(store), []);
   assertEquals(await Records.volumes(store, MACHINE).get("a"), undefined);
+});
+
+Deno.test("EbsService + a copy of a snapshot that is pending + may be asked for again", async () => {
+  await using bed = await Bed.inMemory();
+  const service = bed.node();
+  await service.create({ id: "a", bytes: 64 * MIB });
+  const records = Records.snapshots(bed.store, MACHINE);
+  const pending = { volume: "a", state: "pending", created: 0, bytes: 1 } as const;
+  await records.create({ ...pending, id: "s" });
+  assertEquals(await code(() => service.copySnapshot("s", "t", "a")), "unavailable");
+  assertEquals(await records.get("t"), undefined);
+  await service.deleteSnapshot("s");
+  await snapshot(service, "s", "a");
+  // One that is being made is a copy of the same source, or it is another one.
+  await records.create({ ...pending, id: "t" });
+  assertEquals(await code(() => service.copySnapshot("s", "t", "a")), "already_exists");
+  await records.create({ ...pending, id: "u", source: "s" });
+  assertEquals(await code(() => snapshot(service, "u", "a")), "already_exists");
+  assertEquals((await service.copySnapshot("s", "u", "a")).state, "completed");
+  // The store may have an entry of another state under the name.
+  await service.expand("a", 65 * MIB, 0);
+  await createSnapshot(bed.store, "a", "w");
+  await records.create({ ...pending, id: "w", source: "s" });
+  assertEquals(await code(() => service.copySnapshot("s", "w", "a")), "already_exists");
+  assertEquals((await records.get("w"))?.state, "pending");
+});
+
+// Regression: it was `volume_in_use`, and the id was given up although the snapshot might come.
+Deno.test("EbsService + a snapshot that nobody can take now + stays pending", async () => {
+  await using bed = await Bed.inMemory();
+  const store = bed.store as FaultyStore;
+  const service = bed.node();
+  await service.create({ id: "a", bytes: 64 * MIB });
+  const how = { store, journal: `${bed.folder}/one`, journalSize: "16M", leaseSeconds: 0 };
+  {
+    const volume = await Volume.open("a", { ...how, patienceMs: 0 });
+    await volume.write(new Uint8Array(volume.blockSize).fill(7), 0);
+    store.faults = ({ name }) => name === "get" || name === "list" ? undefined : "unavailable";
+    await assertRejects(() => volume.close());
+    store.faults = undefined;
+  }
+  assertEquals(await code(() => snapshot(service, "s", "a")), "unavailable");
+  assertEquals((await service.describeSnapshot("s")).state, "pending");
+  await (await Volume.open("a", how)).close();
+  assertEquals((await snapshot(service, "s", "a")).state, "completed");
 });
 
 Deno.test("EbsService + a volume from no snapshot, or the wrong one + is refused, and not there", async () => {

@@ -53,38 +53,67 @@ export class Snapshots {
   }
 
   /**
-   * Takes an id for a snapshot of a volume. Again, it returns what there is.
+   * Takes an id for a snapshot of a volume. Again, it returns what there is. Its time and its size are
+   * there from the beginning: one that was pending said that it had no bytes, and no volume could be
+   * made of it later.
    *
-   * @throws {EbsError} `already_exists` if another volume has it.
+   * @param bytes Of the disk. @param source The snapshot that it is a copy of.
+   * @throws {EbsError} `already_exists` if another volume has it, or another source.
    */
-  async reserve(id: string, volume: string): Promise<SnapshotRecord> {
+  async reserve(
+    id: string,
+    volume: string,
+    bytes: number,
+    source?: string,
+  ): Promise<SnapshotRecord> {
     const { records, seam } = this.#parts;
     const { record } = await records.create({
-      ...{ id, volume, state: "pending", created: seam.now(), bytes: 0 },
+      ...{ id, volume, state: "pending", created: seam.now(), bytes },
+      ...source !== undefined && { source },
     });
-    if (record.volume === volume && record.state !== "deleting") return record;
-    throw new EbsError("already_exists", `snapshot ${id} is of another volume, or being deleted`);
+    if (record.volume !== volume || record.state === "deleting") {
+      throw new EbsError("already_exists", `snapshot ${id} is of another volume, or being deleted`);
+    }
+    // What a complete one is, its data tells.
+    if (record.state === "completed" || record.source === source) return record;
+    const what = record.source === undefined ? "no copy" : `a copy of ${record.source}`;
+    throw new EbsError("already_exists", `snapshot ${id} is being made, and is ${what}`);
   }
 
   /**
    * Makes a snapshot whose id is reserved: everything that was answered before is in it. Again, it goes
    * on where it was interrupted.
+   *
+   * @throws {EbsError} `unavailable` if it is not there yet, and may still come.
    */
   async make({ id, volume }: SnapshotRecord): Promise<SnapshotRecord> {
+    try {
+      await this.#take(id, volume);
+    } catch (error) {
+      if (!isUblkError(error)) throw error;
+      const later = (reason: string) =>
+        new EbsError("unavailable", `snapshot ${id} of ${volume}: ${reason}`, { cause: error });
+      if (error.code === "VOLUME_JOURNAL") {
+        throw later("its journal is on a node that does not answer");
+      }
+      // Its server is slow, or gone for now. As the code of a volume that is in use, this gave up the id of
+      // a snapshot that was perhaps taken.
+      if (error.code === "VOLUME_BUSY") throw later(error.message);
+      throw error;
+    }
+    return await this.#completed(id, volume);
+  }
+
+  /** Takes a snapshot, and waits until the store has it. @throws {UblkError} */
+  async #take(id: string, volume: string): Promise<void> {
     const { store, seam, journal } = this.#parts;
     try {
       await createSnapshot(store, volume, id, { journal, seam, wait: true });
     } catch (error) {
-      if (!isUblkError(error)) throw error;
-      if (error.code === "VOLUME_JOURNAL") {
-        const reason = "its journal is on a node that does not answer";
-        throw new EbsError("unavailable", `snapshot ${id} of ${volume}: ${reason}`);
-      }
       // An earlier call has come as far as that: nobody else makes one of this id.
-      if (error.code !== "VOLUME_EXISTS") throw error;
+      if (!isUblkError(error) || error.code !== "VOLUME_EXISTS") throw error;
       await waitForSnapshot(store, `${volume}@${id}`, { journal });
     }
-    return await this.#completed(id, volume);
   }
 
   async #completed(id: string, volume: string): Promise<SnapshotRecord> {
@@ -95,7 +124,7 @@ export class Snapshots {
       id,
       (now) =>
         now.volume === volume && now.state === "pending"
-          ? { ...now, state: "completed", created: made.created.getTime(), bytes: made.size }
+          ? { ...now, state: "completed", bytes: made.size }
           : undefined,
     );
     if (record?.volume === volume && record.state === "completed") return record;
@@ -115,7 +144,8 @@ export class Snapshots {
    * Gives a snapshot a second id. The two have the same data, and each goes by itself. Again, it returns
    * what there is.
    *
-   * @throws {EbsError} `not_found`; `invalid_argument` if it is of another volume; `already_exists`.
+   * @throws {EbsError} `not_found`; `unavailable` if it is pending; `invalid_argument` if it is of another
+   *   volume; `already_exists`.
    */
   async copy(from: string, to: string, volume: string): Promise<SnapshotRecord> {
     const { store, seam } = this.#parts;
@@ -124,10 +154,18 @@ export class Snapshots {
     if (source.volume !== volume) {
       throw new EbsError("invalid_argument", `snapshot ${from} is of ${source.volume}`);
     }
-    const there = await this.reserve(to, volume);
-    if (there.state === "completed") {
-      if (await isCopy(store, volume, from, to)) return there;
+    // The store has no entry of it yet, and a client took that for a snapshot that is not there.
+    if (source.state !== "completed") {
+      throw new EbsError("unavailable", `snapshot ${from} is ${source.state}; ask again`);
+    }
+    const there = await this.reserve(to, volume, source.bytes, from);
+    const checkCopy = async () => {
+      if (await isCopy(store, volume, from, to)) return;
       throw new EbsError("already_exists", `snapshot ${to} exists, and is not of ${from}`);
+    };
+    if (there.state === "completed") {
+      await checkCopy();
+      return there;
     }
     try {
       await copySnapshot(store, volume, from, to, { seam });
@@ -137,6 +175,7 @@ export class Snapshots {
         await this.giveUp(to);
         throw error;
       }
+      await checkCopy();
     }
     return await this.#completed(to, volume);
   }
