@@ -115,6 +115,18 @@ export class Creation {
   }
 
   /**
+   * Goes on with a volume of a snapshot that this node was making. It returns if there is nothing to do
+   * any more.
+   */
+  async resume(id: string): Promise<void> {
+    const { node, records, turns } = this.#parts;
+    const record = await records.get(id);
+    if (record?.source === undefined || !isMadeBy(record, node)) return;
+    const { bytes, source, encrypted = false } = record;
+    await turns.run(id, () => this.#finish({ id, bytes, source, encrypted }));
+  }
+
+  /**
    * A volume of a snapshot that is complete; undefined if it is none. Its snapshot may be gone by now, and
    * the volume that that was of.
    */

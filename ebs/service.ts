@@ -24,6 +24,7 @@ import type { NodeKey } from "./node_key.ts";
 import type { Peers } from "./peers.ts";
 import type { WantedVolumes } from "./reconcile/wanted.ts";
 import { Recorded } from "./recorded.ts";
+import { Resumption } from "./resumption.ts";
 import { type Page, Records, type SnapshotRecord, type VolumeRecord } from "./records.ts";
 import { sizeIn } from "./schema.ts";
 import { type BegunSnapshot, Snapshots } from "./snapshots.ts";
@@ -81,6 +82,7 @@ export class EbsService {
   readonly #creation: Creation;
   readonly #attachments: Attachments;
   readonly #recorded: Recorded | undefined;
+  readonly #resumption: Resumption;
 
   /** Begins, and mounts again what was mounted. @throws {EbsError} `invalid_argument` */
   constructor(parts: ServiceParts) {
@@ -119,6 +121,14 @@ export class EbsService {
     this.mounts.watch({ unmounted: (volume) => this.#recorded?.look(volume) });
     this.mounts.recover(wanted !== undefined);
     void this.#recorded?.start();
+    this.#resumption = new Resumption({
+      ...{ files, report, folder: `${folder}/begun` },
+      finish: {
+        volume: (id) => this.#creation.resume(id),
+        snapshot: (id) => this.#resumeSnapshot(id),
+      },
+    });
+    this.#resumption.start();
   }
 
   /** Operations that run or wait. */
@@ -137,8 +147,10 @@ export class EbsService {
   }
 
   /** Begins to create a volume, which is made in the background. @throws {EbsError} */
-  beginCreation(wish: CreateWish): Promise<BegunVolume> {
-    return this.#creation.begin(wish);
+  async beginCreation(wish: CreateWish): Promise<BegunVolume> {
+    const begun = await this.#creation.begin(wish);
+    if (begun.completion !== undefined) this.#resumption.keep("volume", wish.id, begun.completion);
+    return begun;
   }
 
   /** The other node that is making a volume: see {@linkcode Volumes.makerOf}. */
@@ -216,16 +228,27 @@ export class EbsService {
     }
     const record = await this.#snapshots.reserve(id, volume, bytes);
     if (record.state === "completed") return { record, completion: undefined };
-    const completion = this.#turns.run(volume, async () => {
+    const completion = this.#finishSnapshot(record);
+    this.#resumption.keep("snapshot", id, completion);
+    return { record, completion };
+  }
+
+  #finishSnapshot(record: SnapshotRecord): Promise<SnapshotRecord> {
+    const { id, volume } = record;
+    return this.#turns.run(volume, async () => {
       try {
         return await this.mounts.hurrying(volume, () => this.#snapshots.make(record));
       } catch (error) {
-        // Otherwise the same request goes on with it.
+        // Otherwise this node, or the same request, goes on with it.
         if (ebsErrorOf(error).code !== "unavailable") await this.#snapshots.giveUp(id);
         throw error;
       }
     });
-    return { record, completion };
+  }
+
+  async #resumeSnapshot(id: string): Promise<void> {
+    const record = await this.#snapshots.find(id);
+    if (record?.state === "pending") await this.#finishSnapshot(record);
   }
 
   /** Deletes a snapshot. One that is not there is deleted already. */
@@ -411,7 +434,7 @@ export class EbsService {
     });
     const ended = (async () => {
       // The loop may be draining what takes long: no mount waits for that.
-      await Promise.all([this.#recorded?.close(), this.mounts.end()]);
+      await Promise.all([this.#recorded?.close(), this.mounts.end(), this.#resumption.end()]);
       await this.#attachments.settled();
     })();
     await Promise.race([ended, overdue]);

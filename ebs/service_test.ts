@@ -1,4 +1,4 @@
-import { assertEquals, assertMatch, assertRejects } from "@std/assert";
+import { assert, assertEquals, assertMatch, assertRejects } from "@std/assert";
 import type { FaultyStore } from "../store/faulty.ts";
 import { briefClaim, Committed } from "../volume/committed.ts";
 import { listVolumes } from "../volume/list.ts";
@@ -199,7 +199,60 @@ Deno.test("EbsService + a snapshot that nobody can take now + stays pending", as
   assertEquals(await code(() => snapshot(service, "s", "a")), "unavailable");
   assertEquals((await service.describeSnapshot("s")).state, "pending");
   await (await Volume.open("a", how)).close();
-  assertEquals((await snapshot(service, "s", "a")).state, "completed");
+  // Nobody asks for it again.
+  await until(async () => (await service.describeSnapshot("s")).state === "completed");
+  await until(() => begunIn(bed).length === 0);
+});
+
+async function until(isSo: () => boolean | Promise<boolean>): Promise<void> {
+  for (const endMs = performance.now() + 60_000; !await isSo();) {
+    assert(performance.now() < endMs, "it does not come");
+    await new Promise((resolve) => setTimeout(resolve, 10));
+  }
+}
+
+/** What a node has noted of work that is to be done. */
+const begunIn = ({ folder }: Bed) =>
+  [...Deno.readDirSync(`${folder}/one/.ebs/begun`)].map(({ name }) => name).sort();
+
+// Regression: they were `creating` and `pending` for ever, for whoever had the answer did not ask again.
+Deno.test("EbsService + killed after it had answered, and before it was done + goes on when it starts", async () => {
+  await using bed = await Bed.inMemory();
+  const first = bed.node();
+  await first.create({ id: "a", bytes: 64 * MIB, seed: new Uint8Array([7]) });
+  await snapshot(first, "s", "a");
+  const source = { volume: "a", snapshot: "s" };
+  const clone = await first.beginCreation({ id: "b", bytes: 64 * MIB, source });
+  const taken = await first.beginSnapshot("t", "a");
+  const notes = begunIn(bed);
+  assertEquals(notes, ["snapshot.t", "volume.b"]);
+  await Promise.all([clone.completion, taken.completion]);
+  await until(() => begunIn(bed).length === 0);
+  await first.end();
+  // As if it had got no further.
+  const volumes = Records.volumes(bed.store, MACHINE);
+  const snapshots = Records.snapshots(bed.store, MACHINE);
+  await volumes.create({
+    ...{ id: "c", bytes: 64 * MIB, state: "creating", maker: "one", created: 0 },
+    ...{ source, attachments: [] },
+  });
+  await snapshots.create({ id: "u", volume: "a", state: "pending", created: 0, bytes: 0 });
+  // One that another node has gone on with, one that is there, and one that is not.
+  await volumes.create({
+    ...{ id: "d", bytes: 64 * MIB, state: "creating", maker: "two", created: 0 },
+    ...{ source, attachments: [] },
+  });
+  for (const name of ["volume.c", "snapshot.u", "volume.d", "snapshot.s", "volume.e"]) {
+    Deno.writeTextFileSync(`${bed.folder}/one/.ebs/begun/${name}`, "");
+  }
+  bed.node();
+  await until(() => begunIn(bed).length === 0);
+  assertEquals(
+    [(await volumes.get("c"))?.state, (await volumes.get("d"))?.state],
+    ["available", "creating"],
+  );
+  assertEquals((await snapshots.get("u"))?.state, "completed");
+  assertEquals([await firstByte(bed, "c"), await firstByte(bed, "a@u")], [7, 7]);
 });
 
 Deno.test("EbsService + a volume from no snapshot, or the wrong one + is refused, and not there", async () => {

@@ -47,9 +47,15 @@ export class Snapshots {
    * @throws {EbsError} `not_found`
    */
   async describe(id: string): Promise<SnapshotRecord> {
-    const record = await this.#parts.records.get(id);
-    if (record === undefined || record.state === "deleting") throw missing(id);
+    const record = await this.find(id);
+    if (record === undefined) throw missing(id);
     return record;
+  }
+
+  /** A snapshot; undefined if there is none. */
+  async find(id: string): Promise<SnapshotRecord | undefined> {
+    const record = await this.#parts.records.get(id);
+    return record?.state === "deleting" ? undefined : record;
   }
 
   /**
