@@ -1,5 +1,6 @@
 import { assert, assertEquals, assertMatch, assertRejects } from "@std/assert";
-import type { FaultyStore } from "../store/faulty.ts";
+import { FaultyStore } from "../store/faulty.ts";
+import { MemoryStore } from "../store/memory.ts";
 import { briefClaim, Committed } from "../volume/committed.ts";
 import { listVolumes } from "../volume/list.ts";
 import { MACHINE } from "../volume/seam.ts";
@@ -277,6 +278,36 @@ Deno.test("EbsService + deleted in any order, by two at a time + it is gone once
   assertEquals(await listVolumes(bed.store), []);
   // The id is free again.
   assertEquals((await two.create({ id: "v", bytes: 65 * MIB })).bytes, 65 * MIB);
+});
+
+// Regression: whoever was late deleted the next volume of that id.
+Deno.test("EbsService + a deletion that is overtaken by another one and a new volume + leaves that alone", async () => {
+  for (const at of ["replace .ebs/volumes/v", "get v/head"]) {
+    const slow = Promise.withResolvers<void>();
+    const going = Promise.withResolvers<void>();
+    const inner = new MemoryStore();
+    // The second look at the head is the removal's.
+    let left = at === "get v/head" ? 2 : 1;
+    const store = new FaultyStore(inner, {
+      pause({ name, object }, when) {
+        if (when !== "before" || `${name} ${object}` !== at || --left !== 0) return;
+        going.resolve();
+        return slow.promise;
+      },
+    });
+    await using bed = await Bed.inMemory(inner);
+    await using late = await Bed.inMemory(store);
+    const service = bed.node();
+    await service.create({ id: "v", bytes: 64 * MIB });
+    const deleting = late.node("two").delete("v");
+    await going.promise;
+    await service.delete("v");
+    await service.create({ id: "v", bytes: 65 * MIB });
+    slow.resolve();
+    await deleting;
+    const { state, bytes } = await service.describe("v");
+    assertEquals([at, state, bytes], [at, "available", 65 * MIB]);
+  }
 });
 
 Deno.test("EbsService + a node that could not tell that it has left + holds up nobody", async () => {

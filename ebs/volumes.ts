@@ -7,7 +7,7 @@
 import type { Store } from "../store/store.ts";
 import { isUblkError } from "../uapi/error.ts";
 import { readHead, stateOf } from "../volume/state.ts";
-import { removeVolume } from "../volume/list.ts";
+import { removeVolume, type RemoveVolumeOptions } from "../volume/list.ts";
 import { ObjectNames } from "../volume/names.ts";
 import { resizeVolume } from "../volume/resize.ts";
 import type { Seam } from "../volume/seam.ts";
@@ -137,26 +137,33 @@ export class Volumes {
   async delete(id: string): Promise<void> {
     const { store, records, journal } = this.#parts;
     const before = await records.get(id);
-    if (before !== undefined && await this.isMaking(before)) {
+    if (before === undefined) return;
+    if (await this.isMaking(before)) {
       const reason = `is being made by node ${before.maker}; ask again`;
       throw new EbsError("unavailable", `volume ${id} ${reason}`);
     }
     let isMade = true;
     const head = (await readHead(store, new ObjectNames(id)))?.head;
     const isWritten = head?.attached === true;
+    // While this one is at work, another one may be done, and somebody may make a volume of that id: the
+    // data of that was taken instead.
+    const isSame = ({ created }: VolumeRecord) => created === before.created;
     const record = await records.change(id, (now) => {
+      if (!isSame(now)) return undefined;
       if (now.attachments.some(({ readOnly }) => readOnly || isWritten)) throw mounted(id, now);
-      if (now.state === "creating" && now.maker !== before?.maker) {
+      if (now.state === "creating" && now.maker !== before.maker) {
         throw new EbsError("unavailable", `volume ${id} has just been begun by ${now.maker}`);
       }
       isMade = now.state !== "creating" && now.state !== "error";
       return now.state === "retired" ? undefined : { ...now, state: "deleting" };
     });
-    if (record === undefined) return;
+    if (record === undefined || !isSame(record)) return;
     // Its last snapshot may have gone while the store was away.
     if (record.state === "retired") return await this.sweep(id);
     try {
-      if (await this.#remove(id, { force: !isMade, journal })) {
+      const uuid = head?.volume;
+      const how = { force: !isMade, journal, ...uuid !== undefined && { uuid } };
+      if (await this.#remove(id, how)) {
         await records.delete(record);
       } else await this.#become("retired", record);
     } catch (error) {
@@ -183,7 +190,10 @@ export class Volumes {
   }
 
   /** @returns Whether it is gone; not so if it has snapshots. */
-  async #remove(id: string, how: { force?: boolean; journal?: string }): Promise<boolean> {
+  async #remove(
+    id: string,
+    how: Pick<RemoveVolumeOptions, "force" | "journal" | "uuid">,
+  ): Promise<boolean> {
     const { store, seam, key } = this.#parts;
     const remove = (opened: Store) =>
       removeVolume(opened, id, { ...how, seam, spareSnapshots: true });

@@ -196,6 +196,13 @@ export interface RemoveVolumeOptions {
    */
   readonly spareSnapshots?: boolean;
   /**
+   * The UUID of the only volume that is removed: of any other there is none, also if it has the name by
+   * now.
+   *
+   * @default Whichever has the name
+   */
+  readonly uuid?: string;
+  /**
    * The folder of journals. The volume's journal there is removed too.
    *
    * @default The journal stays
@@ -242,6 +249,8 @@ export async function removeVolume(
   const opened = await storeOf(store, stack);
   const names = new ObjectNames(name);
   const volume = await headOf(opened, names, force);
+  const { uuid: only = volume?.uuid } = options;
+  if (volume?.uuid !== undefined && volume.uuid !== only) throw notFound(opened, name);
   if (journal !== undefined) lockJournal(files, `${journal}/${name}`, stack);
   const listed: string[] = [];
   for await (const object of opened.list(`${name}/`)) {
