@@ -76,6 +76,8 @@ const SNAPSHOT = v.object({
   bytes: BYTES,
   /** The snapshot that it is a copy of. */
   source: v.optional(ID),
+  /** When its volume was made: another one may have the id by the time at which this one is gone on with. */
+  volumeCreated: v.optional(BYTES),
 });
 
 /** The record of a snapshot. */

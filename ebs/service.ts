@@ -222,11 +222,13 @@ export class EbsService {
    * @throws {EbsError} `not_found`; `already_exists` if it is another volume's.
    */
   async beginSnapshot(id: string, volume: string): Promise<BegunSnapshot> {
-    const { state, bytes } = await this.#volumes.describe(volume);
+    const { state, bytes, record: { created: volumeCreated } } = await this.#volumes.describe(
+      volume,
+    );
     if (state !== "available" && state !== "in-use") {
       throw new EbsError("unavailable", `volume ${volume} is ${state}`);
     }
-    const record = await this.#snapshots.reserve(id, volume, bytes);
+    const record = await this.#snapshots.reserve({ id, volume, bytes, volumeCreated });
     if (record.state === "completed") return { record, completion: undefined };
     const completion = this.#finishSnapshot(record);
     this.#resumption.keep("snapshot", id, completion);
@@ -248,7 +250,15 @@ export class EbsService {
 
   async #resumeSnapshot(id: string): Promise<void> {
     const record = await this.#snapshots.find(id);
-    if (record?.state === "pending") await this.#finishSnapshot(record);
+    if (record?.state !== "pending") return;
+    const now = await this.#volumes.describe(record.volume).catch((error) => {
+      if (ebsErrorOf(error).code !== "not_found") throw error;
+    });
+    const { created } = now?.record ?? {};
+    const isGone = created === undefined || created !== (record.volumeCreated ?? created);
+    // Nobody has asked for a snapshot of the next volume of that id.
+    if (isGone) await this.#snapshots.giveUp(id);
+    else await this.#finishSnapshot(record);
   }
 
   /** Deletes a snapshot. One that is not there is deleted already. */

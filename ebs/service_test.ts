@@ -238,12 +238,16 @@ Deno.test("EbsService + killed after it had answered, and before it was done + g
     ...{ source, attachments: [] },
   });
   await snapshots.create({ id: "u", volume: "a", state: "pending", created: 0, bytes: 0 });
-  // One that another node has gone on with, one that is there, and one that is not.
+  // One that another node has gone on with, one that is there, one that is not, and one of an earlier
+  // volume of the id.
   await volumes.create({
     ...{ id: "d", bytes: 64 * MIB, state: "creating", maker: "two", created: 0 },
     ...{ source, attachments: [] },
   });
-  for (const name of ["volume.c", "snapshot.u", "volume.d", "snapshot.s", "volume.e"]) {
+  const other = { id: "w", volume: "a", state: "pending", created: 0, bytes: 0 } as const;
+  await snapshots.create({ ...other, volumeCreated: 1 });
+  const names = ["volume.c", "snapshot.u", "volume.d", "snapshot.s", "volume.e", "snapshot.w"];
+  for (const name of names) {
     Deno.writeTextFileSync(`${bed.folder}/one/.ebs/begun/${name}`, "");
   }
   bed.node();
@@ -253,6 +257,7 @@ Deno.test("EbsService + killed after it had answered, and before it was done + g
     ["available", "creating"],
   );
   assertEquals((await snapshots.get("u"))?.state, "completed");
+  assertEquals(await snapshots.get("w"), undefined);
   assertEquals([await firstByte(bed, "c"), await firstByte(bed, "a@u")], [7, 7]);
 });
 

@@ -63,20 +63,14 @@ export class Snapshots {
    * there from the beginning: one that was pending said that it had no bytes, and no volume could be
    * made of it later.
    *
-   * @param bytes Of the disk. @param source The snapshot that it is a copy of.
    * @throws {EbsError} `already_exists` if another volume has it, or another source.
    */
   async reserve(
-    id: string,
-    volume: string,
-    bytes: number,
-    source?: string,
+    wish: Pick<SnapshotRecord, "id" | "volume" | "bytes" | "source" | "volumeCreated">,
   ): Promise<SnapshotRecord> {
     const { records, seam } = this.#parts;
-    const { record } = await records.create({
-      ...{ id, volume, state: "pending", created: seam.now(), bytes },
-      ...source !== undefined && { source },
-    });
+    const { id, volume, source } = wish;
+    const { record } = await records.create({ ...wish, state: "pending", created: seam.now() });
     if (record.volume !== volume || record.state === "deleting") {
       throw new EbsError("already_exists", `snapshot ${id} is of another volume, or being deleted`);
     }
@@ -164,7 +158,7 @@ export class Snapshots {
     if (source.state !== "completed") {
       throw new EbsError("unavailable", `snapshot ${from} is ${source.state}; ask again`);
     }
-    const there = await this.reserve(to, volume, source.bytes, from);
+    const there = await this.reserve({ id: to, volume, bytes: source.bytes, source: from });
     const checkCopy = async () => {
       if (await isCopy(store, volume, from, to)) return;
       throw new EbsError("already_exists", `snapshot ${to} exists, and is not of ${from}`);
