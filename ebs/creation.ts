@@ -115,6 +115,18 @@ export class Creation {
   }
 
   /**
+   * Goes on with a volume of a snapshot that this node was making. It returns if there is nothing to do
+   * any more.
+   */
+  async resume(id: string): Promise<void> {
+    const { node, records, turns } = this.#parts;
+    const record = await records.get(id);
+    if (record?.source === undefined || !isMadeBy(record, node)) return;
+    const { bytes, source, encrypted = false } = record;
+    await turns.run(id, () => this.#finish({ id, bytes, source, encrypted }));
+  }
+
+  /**
    * A volume of a snapshot that is complete; undefined if it is none. Its snapshot may be gone by now, and
    * the volume that that was of.
    */
@@ -209,7 +221,7 @@ export class Creation {
   async #make({ id, bytes, source, seed, encrypted }: CreateWish): Promise<void> {
     const { node, store, records, seam, making } = this.#parts;
     // A node that takes this one for dead goes on with the record.
-    const isOurs = ({ state, maker }: VolumeRecord) => state === "creating" && maker === node;
+    const isOurs = (record: VolumeRecord) => isMadeBy(record, node);
     const key = encrypted ? this.#parts.key.required(`volume ${id}`) : undefined;
     try {
       if (source === undefined) await this.#createEmpty(id, bytes, key);
@@ -220,7 +232,7 @@ export class Creation {
       // Nothing was made, so nothing is left of it.
       if (isRefused) {
         const record = await records.get(id);
-        if (record !== undefined && isOurs(record)) await records.delete(id);
+        if (record !== undefined && isOurs(record)) await records.delete(record);
       } else if (ebsErrorOf(error).code === "internal") {
         // The same request may go on, once somebody has done something about it.
         const failed = (now: VolumeRecord) =>
@@ -237,7 +249,7 @@ export class Creation {
 
   /** Creates one that is zeroes. One of that kind that is there already is taken over. */
   async #createEmpty(id: string, bytes: number, key: VolumeKeyFile | undefined): Promise<void> {
-    const { store, seam } = this.#parts;
+    const { node, store, seam } = this.#parts;
     const shape = { size: bytes, blockSize: DEFAULT_BLOCK_SIZE, chunkSize: DEFAULT_CHUNK_SIZE };
     try {
       await createVolume(store, id, shape, seam, key);
@@ -250,13 +262,19 @@ export class Creation {
         // Nobody takes over what he cannot open.
         return await this.#parts.key.within(id, () => Promise.resolve());
       }
-      await this.#parts.records.delete(id);
+      const record = await this.#parts.records.get(id);
+      if (record !== undefined && isMadeBy(record, node)) await this.#parts.records.delete(record);
       // Clones may need the data of a removed volume under its name.
       if (size === undefined) throw error;
       const how = `${size} bytes, and is ${isEncrypted ? "" : "not "}encrypted`;
       throw new EbsError("already_exists", `volume ${id} exists, has ${how}`);
     }
   }
+}
+
+/** Whether a node is making a volume. */
+function isMadeBy({ state, maker }: VolumeRecord, node: string): boolean {
+  return state === "creating" && maker === node;
 }
 
 /** Whether a volume that is there is the one that is wished for. */

@@ -28,6 +28,12 @@ export interface MountWish {
   readonly instance?: string;
   /** The name that the instance has for it. */
   readonly device?: string;
+  /**
+   * The port to listen at, unless this node still knows the one that it had.
+   *
+   * @default Any
+   */
+  readonly port?: number;
 }
 
 /** A volume that is mounted. */
@@ -52,17 +58,20 @@ export interface OpenMount {
   readonly claim: Claim | undefined;
 }
 
-/** Errors after which this node has nothing of the volume any more. */
+/**
+ * Errors after which this node has nothing of the volume any more. `INVALID_ARGUMENT` says nothing of that:
+ * after a start with a wrong host or an unreadable key, all attachments and journals were given up.
+ */
 const FINAL: ReadonlySet<UblkErrorCode> = new Set([
-  ...["VOLUME_NOT_FOUND", "VOLUME_JOURNAL", "VOLUME_FENCED", "INVALID_ARGUMENT"] as const,
+  ...["VOLUME_NOT_FOUND", "VOLUME_JOURNAL", "VOLUME_FENCED"] as const,
 ]);
 
 /** The public part of a mount. */
 export function mountOf({ record, exported, claim }: OpenMount): Mount {
   const { volume, access, readOnly, instance, device, time } = record;
-  const { uri, size } = exported;
+  const { uri, size, port } = exported;
   return {
-    ...{ volume, access, readOnly, instance, device, time, uri, size },
+    ...{ volume, access, readOnly, instance, device, time, uri, size, port },
     generation: claim?.generation,
   };
 }

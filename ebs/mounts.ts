@@ -91,12 +91,14 @@ export class Mounts {
   async mount(wish: MountWish): Promise<Mount> {
     const there = this.#open.get(wish.volume);
     if (there !== undefined) return sameMount(there, wish);
+    if (this.#isOver) throw over(wish.volume);
     const before = this.#recordOf(wish.volume);
     // Only the writer's record has its journal drained: a reader's must not take its place.
     if (wish.readOnly && before?.readOnly === false) throw stillWritten(before);
     const time = this.#parts.seam.now();
     const { takes = false, ...rest } = wish;
-    const record: MountRecord = { ...rest, state: "mounted", port: before?.port ?? 0, time };
+    const port = before?.port || wish.port || 0;
+    const record: MountRecord = { ...rest, state: "mounted", port, time };
     try {
       return await this.#begin(record, before, takes);
     } catch (error) {
@@ -114,6 +116,7 @@ export class Mounts {
     const { volume, readOnly } = record;
     let claim: Claim | undefined;
     let exported: Export | undefined;
+    let isNoted = false;
     try {
       if (!readOnly) claim = await exclusion.claim(volume);
       records.put(record);
@@ -123,6 +126,8 @@ export class Mounts {
       if (entry.record.port !== record.port) records.put(entry.record);
       const mount = mountOf(entry);
       await this.#parts.note(mount);
+      isNoted = true;
+      if (this.#isOver) throw over(volume);
       this.#open.set(volume, entry);
       this.#unrecorded.delete(volume);
       void claim?.lost.then((reason) => this.#lose(entry, `its claim was lost: ${reason}`));
@@ -134,6 +139,7 @@ export class Mounts {
       // If its journal has something, that is still to be brought into the store.
       if (isLeft) this.#record(volume, isFinal(error) ? undefined : before);
       await this.#leaving.release(volume, claim);
+      if (isNoted) this.#left(volume);
       throw error;
     }
   }
@@ -248,6 +254,9 @@ export class Mounts {
     if (this.#open.get(volume) !== entry) return;
     const { report } = this.#parts;
     entry.exported.shut();
+    // At the end of the node, its claims end while mounts may still be closing. Such a mount was recorded as
+    // one that is unmounted, and the next start drained it before it served it again.
+    if (this.#isOver) return;
     this.#left(volume);
     report(`${volume}: unmounted, because ${reason}`);
     // A reader leaves nothing that is to be drained.
@@ -337,18 +346,25 @@ export class Mounts {
   /**
    * Ends all mounts, and leaves their records: the next service mounts them again. Their journals keep
    * what the store does not take.
+   *
+   * All at the same time: mounts waited for tries, and one long drain took all the time that there was.
    */
   async end(): Promise<void> {
     this.#isOver = true;
-    await this.#tries.end();
-    await Promise.all([...this.#open].map(async ([volume, { exported, claim }]) => {
+    const closed = [...this.#open].map(async ([volume, { exported, claim }]) => {
       await exported.close().catch((error) =>
         this.#parts.report(`${volume}: ${ebsErrorOf(error).message}`)
       );
       this.#left(volume);
       await this.#leaving.release(volume, claim);
-    }));
+    });
+    await Promise.all([this.#tries.end(), ...closed]);
   }
+}
+
+/** The error of a mount that comes too late: nobody would end it. */
+function over(volume: string): EbsError {
+  return new EbsError("unavailable", `volume ${volume}: this node ends; ask again`);
 }
 
 /** An error of whoever lets go of a volume: that it is in use here or elsewhere passes. */

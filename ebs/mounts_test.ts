@@ -47,6 +47,8 @@ class Node implements Exporter, Exclusion {
   isOpen = false;
   /** The volumes whose caches went. */
   readonly dropped: string[] = [];
+  /** What calls of these names wait for. */
+  readonly holds: { open?: Promise<void>; close?: Promise<void>; drain?: Promise<void> } = {};
   /** Ends what was opened last, as if by itself. */
   fall: (reason: string) => void = () => {};
 
@@ -89,27 +91,28 @@ class Node implements Exporter, Exclusion {
     });
   }
 
-  open({ volume, port }: ExportWish): Promise<Export> {
+  async open({ volume, port }: ExportWish): Promise<Export> {
+    await this.holds.open;
     this.#may("open", volume);
     const { promise: ended, resolve } = Promise.withResolvers<string>();
     this.fall = resolve;
     this.isOpen = true;
-    return Promise.resolve({
+    return {
       ended,
       ...{ uri: `nbd://h:${port || 7}/`, port: port || 7, size: 1 },
       resize: () => Promise.resolve(),
       shut: () => void this.log.push(`shut ${volume}`),
       hurry: () => void this.log.push(`hurry ${volume}`),
-      close: () =>
-        Promise.resolve().then(() => {
-          this.isOpen = false;
-          this.#may("close", volume);
-        }),
-    });
+      close: async () => {
+        await this.holds.close;
+        this.isOpen = false;
+        this.#may("close", volume);
+      },
+    };
   }
 
   drain(volume: string): Promise<void> {
-    return Promise.resolve().then(() => this.#may("drain", volume));
+    return Promise.resolve(this.holds.drain).then(() => this.#may("drain", volume));
   }
 
   take(): string[] {
@@ -233,8 +236,9 @@ Deno.test("Mounts + a claim that is lost + ends the mount at once, and drains wh
       ...["close v", "release v", "claim v", "drain v", "release v", "forget v"],
     ]);
     // Whoever has it now is asked before it is mounted again.
-    await node.mounts.mount(WISH);
+    const { port } = await node.mounts.mount({ ...WISH, port: 8 });
     assertEquals(node.take(), ["claim v", "open v"]);
+    assertEquals(port, 8);
   });
 });
 
@@ -403,6 +407,58 @@ Deno.test("Mounts + a service that starts again + mounts what was mounted, where
   });
 });
 
+// Regression: the next start drained it before it served it again.
+Deno.test("Mounts + a claim that ends with the node, before its mount is closed + stays a mount", async () => {
+  await inNode(async (node) => {
+    await node.mounts.mount(WISH);
+    node.take();
+    const closing = Promise.withResolvers<void>();
+    node.holds.close = closing.promise;
+    const ended = node.mounts.end();
+    node.lose("this node ends");
+    await until(() => node.log.includes("shut v"));
+    closing.resolve();
+    await ended;
+    assertEquals(node.records.get("v")?.state, "mounted");
+    assertEquals(node.take(), ["shut v", "close v", "release v"]);
+  });
+});
+
+// Regression: no mount was closed before the drain was done, and the node was killed first.
+Deno.test("Mounts + a drain that takes long at the end + other volumes are left in order meanwhile", async () => {
+  await inNode(async (node) => {
+    await node.mounts.mount(WISH);
+    await node.mounts.mount({ ...WISH, volume: "w" });
+    const draining = Promise.withResolvers<void>();
+    node.holds.drain = draining.promise;
+    node.fall("it was removed");
+    await until(() => node.log.filter((line) => line === "claim w").length === 2);
+    node.take();
+    const ended = node.mounts.end();
+    await until(() => node.log.includes("release v"));
+    assertEquals(node.records.get("w")?.state, "unmounting");
+    draining.resolve();
+    await ended;
+    assertEquals(node.records.get("w"), undefined);
+  });
+});
+
+Deno.test("Mounts + a mount that comes while the node ends + is none", async () => {
+  await inNode(async (node) => {
+    const opening = Promise.withResolvers<void>();
+    node.holds.open = opening.promise;
+    const unmounted: string[] = [];
+    node.mounts.watch({ unmounted: (volume) => void unmounted.push(volume) });
+    const mounting = code(() => node.mounts.mount(WISH));
+    await node.mounts.end();
+    assertEquals(await code(() => node.mounts.mount({ ...WISH, volume: "w" })), "unavailable");
+    opening.resolve();
+    assertEquals(await mounting, "unavailable");
+    assertEquals(node.take(), ["claim v", "open v", "close v", "release v"]);
+    assertEquals([node.records.get("v"), unmounted], [undefined, ["v"]]);
+  });
+});
+
 Deno.test("Mounts + taken over meanwhile + it is not mounted again", async () => {
   for (const failure of ["VOLUME_JOURNAL", "VOLUME_NOT_FOUND"] as const) {
     await inNode(async (node) => {
@@ -415,6 +471,25 @@ Deno.test("Mounts + taken over meanwhile + it is not mounted again", async () =>
       assertEquals(node.mounts.all(), []);
     });
   }
+});
+
+// Regression: a node that was started with a wrong host gave up all that it had.
+Deno.test("Mounts + options under which nothing can be opened + give up neither mounts nor journals", async () => {
+  await inNode(async (node) => {
+    await node.mounts.mount(WISH);
+    await node.mounts.end();
+    node.start();
+    node.failing.open.push("INVALID_ARGUMENT");
+    const again = await assertRejects(() => node.mounts.mountAgain("v"), EbsError);
+    assertEquals([again.code, node.records.get("v")?.state], ["invalid_argument", "mounted"]);
+    await node.mounts.mountAgain("v");
+    node.failing.close.push("VOLUME_STORE");
+    node.failing.drain.push("INVALID_ARGUMENT");
+    assertEquals(await code(() => node.mounts.unmount("v")), "unavailable");
+    await until(() => node.log.includes("drain v INVALID_ARGUMENT"));
+    assertEquals(node.records.get("v")?.state, "unmounting");
+    await until(() => node.records.get("v") === undefined);
+  });
 });
 
 Deno.test("Mounts + a record that nobody can read + is reported, and stays", async () => {

@@ -67,7 +67,16 @@ export async function socketOf(folder: string, volume: string): Promise<string> 
   const path = `${folder}/${volume}.sock`;
   if (fitsSocket(path)) return path;
   const digest = await crypto.subtle.digest("SHA-256", new TextEncoder().encode(volume));
-  return `${folder}/~${new Uint8Array(digest, 0, 16).toHex()}.sock`;
+  return digestSocket(folder, new Uint8Array(digest, 0, 16));
+}
+
+function digestSocket(folder: string, digest: Uint8Array): string {
+  return `${folder}/~${digest.toHex()}.sock`;
+}
+
+/** The longest path of a volume's socket in a folder that may be needed. */
+export function longestSocket(folder: string): string {
+  return digestSocket(folder, new Uint8Array(16));
 }
 
 /** Serves a volume. @throws {UblkError} */

@@ -5,8 +5,10 @@
  */
 
 import { parseSize } from "../disk/size.ts";
+import { thrownText, UblkError } from "../uapi/error.ts";
+import { fitsSocket } from "../uring/private_socket.ts";
 import type { Access, Export, Exporter, ExportWish } from "./exports.ts";
-import { exportByNbd, type NbdTerms, openDisk } from "./nbd_export.ts";
+import { exportByNbd, longestSocket, type NbdTerms, openDisk } from "./nbd_export.ts";
 import { CONNECTIONS, filesOf, OpenFiles } from "./open_files.ts";
 
 /** Opens volumes as a wish says. */
@@ -24,9 +26,31 @@ export class NodeExporter implements Exporter {
     this.#files = files;
   }
 
-  /** Checks that one volume can be mounted. @throws {UblkError} `SYSCALL_FAILED` */
+  /**
+   * Checks that one volume can be mounted, at a socket or at a port: a mistake is told when the node
+   * starts, and not by each mount.
+   *
+   * @throws {UblkError} `SYSCALL_FAILED`; `INVALID_ARGUMENT`
+   */
   check(): void {
     this.#files.check(this.#filesOf("unix"));
+    const { sockets, host } = this.#terms;
+    if (!fitsSocket(longestSocket(sockets))) {
+      throw new UblkError("INVALID_ARGUMENT", {
+        operation: `sockets in ${sockets}`,
+        reason: "its path is too long for them",
+        hint: "choose a shorter one with --sockets",
+      });
+    }
+    try {
+      Deno.listen({ hostname: host.replace(/^\[|\]$/g, ""), port: 0 }).close();
+    } catch (error) {
+      throw new UblkError("INVALID_ARGUMENT", {
+        operation: `ports of ${host}`,
+        reason: thrownText(error),
+        hint: "choose an address of this machine with --host",
+      });
+    }
   }
 
   async open(wish: ExportWish): Promise<Export> {

@@ -15,7 +15,7 @@
 import { retried } from "../store/retry.ts";
 import type { Store } from "../store/store.ts";
 import { UblkError } from "../uapi/error.ts";
-import { damaged, decoded, readHead } from "../volume/state.ts";
+import { damaged, decoded, readMadeHead } from "../volume/state.ts";
 import { decodeKey, encodeKey } from "../volume/format/key.ts";
 import type { Head } from "../volume/format/head.ts";
 import { NO_UUID } from "../volume/format/record.ts";
@@ -89,7 +89,8 @@ export class NodeKey {
   }
 
   async #headOf(volume: string): Promise<Head | undefined> {
-    const read = () => readHead(this.#store, new ObjectNames(volume));
+    // Whoever goes on with an interrupted removal needs the key, too.
+    const read = () => readMadeHead(this.#store, new ObjectNames(volume));
     return (await retried(read, { withinMs: PATIENCE_MS }))?.head;
   }
 

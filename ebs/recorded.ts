@@ -19,18 +19,23 @@ import type { Peers } from "./peers.ts";
 import { Looks } from "./reconcile/looks.ts";
 import { wishOf } from "./reconcile/plan.ts";
 import type { RecordedWish, WantedVolumes } from "./reconcile/wanted.ts";
-import { checked, TEXT, v } from "./schema.ts";
+import { BYTES, checked, ID, TEXT, v } from "./schema.ts";
 import type { Turns } from "./turns.ts";
 import type { Volumes } from "./volumes.ts";
 
 /** Volumes at which the loop looks at a time: requests need room too. */
 const LOOKS_AT_ONCE = 16;
 
-/** How a node has a volume, as it is recorded. */
+/**
+ * How a node has a volume, as it is recorded. The port is in it because the node's own record goes once
+ * a lost mount is drained: the mount that came after it had another port, and clients never found it again.
+ */
 const HOW = v.object({
   access: v.picklist(ACCESSES),
   instance: v.optional(TEXT),
   device: v.optional(TEXT),
+  /** The port, and the node whose port it is: another one may have given it away. */
+  listens: v.optional(v.object({ node: ID, port: BYTES })),
 });
 
 /** The parts of {@linkcode Recorded}. */
@@ -83,11 +88,12 @@ export class Recorded {
   /**
    * Mounts a volume for writing, and records it.
    *
-   * @param mount Mounts it, or returns the mount that there is.
+   * @param mount Mounts it, or returns the mount that there is. It is called with the wish, and with the
+   *   port that this node is to have it at.
    * @throws {EbsError} `volume_in_use` if another node has it, and is there; `unavailable` if it is to be
    *   deleted.
    */
-  async mount(wish: MountWish, mount: () => Promise<Mount>): Promise<Mount> {
+  async mount(wish: MountWish, mount: (wish: MountWish) => Promise<Mount>): Promise<Mount> {
     const { node, wanted, mounts } = this.#parts;
     const { volume } = wish;
     const before = (await wanted.get(volume))?.wanted;
@@ -96,9 +102,10 @@ export class Recorded {
     // about to mount it again: force too would lose what its journal has.
     await this.#checkFree(volume, before);
     const had = mounts.get(volume);
-    const made = await mount();
+    const how = before?.state === "attached" && v.is(HOW, before.how) ? before.how : undefined;
+    const made = await mount({ ...wish, ...portIn(how, node) });
     try {
-      await wanted.attach(volume, node, howOf(made), before?.node);
+      await wanted.attach(volume, node, howOf(made, node), before?.node);
     } catch (error) {
       // Somebody asked for something else meanwhile. One that was there is left to the loop.
       if (had === undefined) await mounts.unmount(volume);
@@ -132,10 +139,10 @@ export class Recorded {
    *   become of it.
    */
   async delete(volume: string): Promise<void> {
-    const { node, wanted, volumes } = this.#parts;
+    const { wanted, volumes } = this.#parts;
     const before = await wanted.get(volume);
-    await this.#checkFree(volume, before?.wanted);
-    if (wishOf(before, node) === "attach") throw inUse(volume, node);
+    // Also if its node is gone: that will have it again. One that was stopped in order lost its volumes.
+    if (before?.wanted.state === "attached") throw inUse(volume, before.wanted.node);
     try {
       await volumes.delete(volume);
     } catch (error) {
@@ -215,7 +222,8 @@ export class Recorded {
   async #attach(volume: string, { wanted: { how }, revision }: RecordedWish): Promise<boolean> {
     const { node, wanted, mounts } = this.#parts;
     if (mounts.get(volume)?.readOnly === false) return false;
-    const wish = { volume, readOnly: false, ...checked(HOW, how, `the record of ${volume}`) };
+    const { listens, ...rest } = checked(HOW, how, `the record of ${volume}`);
+    const wish = { volume, readOnly: false, ...rest, ...portIn({ listens }, node) };
     if (await mounts.mountAgain(volume, wish) !== undefined) return false;
     if (await this.#isThere(volume)) await wanted.detach(volume, node);
     else await wanted.forget(volume, revision);
@@ -226,7 +234,7 @@ export class Recorded {
   async #adopt(volume: string): Promise<void> {
     const { node, wanted, mounts } = this.#parts;
     const mount = mounts.get(volume) ?? await mounts.mountAgain(volume);
-    if (mount !== undefined) await wanted.attach(volume, node, howOf(mount));
+    if (mount !== undefined) await wanted.attach(volume, node, howOf(mount, node));
   }
 
   async #isThere(volume: string): Promise<boolean> {
@@ -240,12 +248,21 @@ export class Recorded {
   }
 }
 
-function howOf({ access, instance, device }: MountWish): v.InferOutput<typeof HOW> {
+type How = v.InferOutput<typeof HOW>;
+
+function howOf({ access, instance, device, port = 0 }: Mount, node: string): How {
   return {
     access,
     ...instance !== undefined && { instance },
     ...device !== undefined && { device },
+    ...port !== 0 && { listens: { node, port } },
   };
+}
+
+/** The port that a node is to have a volume at, if that is recorded. */
+function portIn(how: Pick<How, "listens"> | undefined, node: string): Pick<MountWish, "port"> {
+  const { listens } = how ?? {};
+  return listens?.node === node ? { port: listens.port } : {};
 }
 
 function inUse(volume: string, node: string): EbsError {

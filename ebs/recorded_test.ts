@@ -63,6 +63,7 @@ class Node {
   readonly recorded: Recorded;
   readonly #world: World;
   isUp = true;
+  lastPort = 0;
 
   constructor(name: string, world: World) {
     this.name = name;
@@ -135,16 +136,17 @@ class Node {
       return Promise.reject(new EbsError("volume_in_use", `${volume} is ${writer}'s`));
     }
     this.#world.writers.set(volume, this.name);
-    const mount: Mount = { ...wish, uri: "", size: 1, time: 0, generation: 1 };
+    const port = wish.port ?? ++this.lastPort;
+    const mount: Mount = { ...wish, port, uri: "", size: 1, time: 0, generation: 1 };
     this.open.set(volume, mount);
-    this.disk.set(volume, { ...wish, takes: false });
+    this.disk.set(volume, { ...wish, port, takes: false });
     this.#noteAttachment(volume, mount);
     return Promise.resolve(mount);
   }
 
   attach(volume = "v", takes = false): Promise<Mount> {
     const wish = { ...WISH, volume, takes };
-    return this.recorded.mount(wish, () => this.mount(wish));
+    return this.recorded.mount(wish, (one) => this.mount(one));
   }
 
   async detach(volume = "v"): Promise<void> {
@@ -200,6 +202,29 @@ Deno.test("Recorded + a node that is killed with a mount + has it again, as it w
   assertEquals(a.open.get("v")?.access, "tcp");
 });
 
+// Regression: once a mount that was lost had been drained, nothing knew its port any more.
+Deno.test("Recorded + a mount of which the disk knows nothing any more + comes back at its port", async () => {
+  const { world, a, b } = worldOf("a", "b");
+  const { port } = await a.attach();
+  const lose = () => {
+    a.open.clear();
+    a.disk.clear();
+  };
+  lose();
+  await world.settle();
+  assertEquals(a.open.get("v")?.port, port);
+  // Whoever asks for it may be faster than the loop.
+  lose();
+  assertEquals((await a.attach()).port, port);
+  // It is a port of that node alone.
+  b.lastPort = 10;
+  await world.wanted.move("v", "a", "b");
+  lose();
+  world.writers.clear();
+  await world.settle();
+  assertEquals(b.open.get("v")?.port, 11);
+});
+
 Deno.test("Recorded + detached by another while its node is dead + it is not mounted again", async () => {
   const { world, a, b } = worldOf("a", "b");
   await a.attach();
@@ -248,6 +273,8 @@ Deno.test("Recorded + a node that is gone in order + another may have its volume
   assertEquals(await code(() => b.recorded.delete("v")), "volume_in_use");
   assertEquals(await code(() => a.recorded.delete("v")), "volume_in_use");
   a.kill();
+  // Regression: it was deleted, and its data with it.
+  assertEquals(await code(() => b.recorded.delete("v")), "volume_in_use");
   await b.attach();
   a.isUp = true;
   await world.settle();

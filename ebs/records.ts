@@ -72,7 +72,12 @@ const SNAPSHOT = v.object({
   volume: ID,
   state: v.picklist(["pending", "completed", "deleting"]),
   created: BYTES,
+  /** Of its volume, when it was asked for; of itself, once it is complete. */
   bytes: BYTES,
+  /** The snapshot that it is a copy of. */
+  source: v.optional(ID),
+  /** When its volume was made: another one may have the id by the time at which this one is gone on with. */
+  volumeCreated: v.optional(BYTES),
 });
 
 /** The record of a snapshot. */
@@ -86,8 +91,18 @@ export interface Page<R> {
   readonly next: string;
 }
 
+/** What all records have. */
+interface AnyRecord {
+  /** Of this state of the record. */
+  readonly nonce: string;
+  readonly id: string;
+  readonly state: string;
+  /** When it was made, in milliseconds since 1970. It never changes, so it tells records of one id apart. */
+  readonly created: number;
+}
+
 /** Records of one kind. */
-export class Records<R extends { readonly nonce: string; readonly id: string }> {
+export class Records<R extends AnyRecord> {
   readonly #store: Store;
   readonly #seam: Seam;
   readonly #prefix: string;
@@ -150,9 +165,20 @@ export class Records<R extends { readonly nonce: string; readonly id: string }> 
     }, { withinMs: PATIENCE_MS });
   }
 
-  /** Deletes a record. */
-  async delete(id: string): Promise<void> {
-    await retried(() => this.#store.delete(this.#nameOf(id)), { withinMs: PATIENCE_MS });
+  /**
+   * Deletes a record as it was read, whatever else has been noted in it since. One that is in another
+   * state by now stays, and so does one that was made since: a deletion that came late, or whose answer
+   * was lost, took the record of the next volume of that id.
+   */
+  async delete({ id, state, created }: R): Promise<void> {
+    await retried(async () => {
+      for (;;) {
+        const found = await this.#read(id);
+        if (found?.record.state !== state || found.record.created !== created) return;
+        const { version } = found;
+        if (await this.#store.delete(this.#nameOf(id), { version })) return;
+      }
+    }, { withinMs: PATIENCE_MS });
   }
 
   /**

@@ -60,6 +60,34 @@ Deno.test("Records + pages + have each once, in order, and nothing else", async 
   assertEquals([found, tokens], [ids.toSorted(), ["b", "d", ""]]);
 });
 
+// Regression: it took the record of the next volume.
+Deno.test("Records + a deletion that comes late + leaves what was made since", async () => {
+  const store = new FaultyStore(new MemoryStore());
+  const records = Records.snapshots(store, MACHINE);
+  const { record } = await records.create(snapshot("s"));
+  // What is noted meanwhile is no reason to keep it.
+  await records.change("s", (now) => ({ ...now, bytes: 1 }));
+  await records.delete(record);
+  assertEquals(await records.get("s"), undefined);
+  await records.delete(record);
+  const next = (await records.create({ ...snapshot("s"), created: 1 })).record;
+  await records.delete(record);
+  assertEquals(await records.get("s"), next);
+  const other = await records.change("s", (now) => ({ ...now, state: "completed" }));
+  await records.delete(next);
+  assertEquals(await records.get("s"), other);
+  // The one that is made between the look and the deletion.
+  let isMade = false;
+  store.faults = ({ name }) => {
+    if (name !== "delete" || isMade) return undefined;
+    isMade = true;
+    void records.change("s", (now) => ({ ...now, state: "pending", created: 2 }));
+    return "unavailable";
+  };
+  await records.delete(other!);
+  assertEquals([isMade, (await records.get("s"))?.created], [true, 2]);
+});
+
 Deno.test("Records + damaged + is an error, and no missing record", async () => {
   const store = new MemoryStore();
   const text = new TextEncoder().encode('{"id":"../v"}');

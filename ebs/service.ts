@@ -25,6 +25,7 @@ import type { NodeKey } from "./node_key.ts";
 import type { Peers } from "./peers.ts";
 import type { WantedVolumes } from "./reconcile/wanted.ts";
 import { Recorded } from "./recorded.ts";
+import { Resumption } from "./resumption.ts";
 import { type Page, Records, type SnapshotRecord, type VolumeRecord } from "./records.ts";
 import { sizeIn } from "./schema.ts";
 import { type BegunSnapshot, Snapshots } from "./snapshots.ts";
@@ -89,6 +90,7 @@ export class EbsService {
   readonly #attachments: Attachments;
   readonly #recorded: Recorded | undefined;
   readonly #caches: NodeCaches;
+  readonly #resumption: Resumption;
 
   /** Begins, and mounts again what was mounted. @throws {EbsError} `invalid_argument` */
   constructor(parts: ServiceParts) {
@@ -134,6 +136,14 @@ export class EbsService {
     this.mounts.recover(wanted !== undefined);
     void this.#recorded?.start();
     this.#caches.sweep();
+    this.#resumption = new Resumption({
+      ...{ files, report, folder: `${folder}/begun` },
+      finish: {
+        volume: (id) => this.#creation.resume(id),
+        snapshot: (id) => this.#resumeSnapshot(id),
+      },
+    });
+    this.#resumption.start();
   }
 
   /** Operations that run or wait. */
@@ -152,8 +162,10 @@ export class EbsService {
   }
 
   /** Begins to create a volume, which is made in the background. @throws {EbsError} */
-  beginCreation(wish: CreateWish): Promise<BegunVolume> {
-    return this.#creation.begin(wish);
+  async beginCreation(wish: CreateWish): Promise<BegunVolume> {
+    const begun = await this.#creation.begin(wish);
+    if (begun.completion !== undefined) this.#resumption.keep("volume", wish.id, begun.completion);
+    return begun;
   }
 
   /** The other node that is making a volume: see {@linkcode Volumes.makerOf}. */
@@ -225,28 +237,49 @@ export class EbsService {
    * @throws {EbsError} `not_found`; `already_exists` if it is another volume's.
    */
   async beginSnapshot(id: string, volume: string): Promise<BegunSnapshot> {
-    const { state } = await this.#volumes.describe(volume);
+    const { state, bytes, record: { created: volumeCreated } } = await this.#volumes.describe(
+      volume,
+    );
     if (state !== "available" && state !== "in-use") {
       throw new EbsError("unavailable", `volume ${volume} is ${state}`);
     }
-    const record = await this.#snapshots.reserve(id, volume);
+    const record = await this.#snapshots.reserve({ id, volume, bytes, volumeCreated });
     if (record.state === "completed") return { record, completion: undefined };
-    const completion = this.#turns.run(volume, async () => {
+    const completion = this.#finishSnapshot(record);
+    this.#resumption.keep("snapshot", id, completion);
+    return { record, completion };
+  }
+
+  #finishSnapshot(record: SnapshotRecord): Promise<SnapshotRecord> {
+    const { id, volume } = record;
+    return this.#turns.run(volume, async () => {
       try {
         return await this.mounts.hurrying(volume, () => this.#snapshots.make(record));
       } catch (error) {
-        // Otherwise the same request goes on with it.
+        // Otherwise this node, or the same request, goes on with it.
         if (ebsErrorOf(error).code !== "unavailable") await this.#snapshots.giveUp(id);
         throw error;
       }
     });
-    return { record, completion };
+  }
+
+  async #resumeSnapshot(id: string): Promise<void> {
+    const record = await this.#snapshots.find(id);
+    if (record?.state !== "pending") return;
+    const now = await this.#volumes.describe(record.volume).catch((error) => {
+      if (ebsErrorOf(error).code !== "not_found") throw error;
+    });
+    const { created } = now?.record ?? {};
+    const isGone = created === undefined || created !== (record.volumeCreated ?? created);
+    // Nobody has asked for a snapshot of the next volume of that id.
+    if (isGone) await this.#snapshots.giveUp(id);
+    else await this.#finishSnapshot(record);
   }
 
   /** Deletes a snapshot. One that is not there is deleted already. */
-  async deleteSnapshot(id: string): Promise<void> {
-    const volume = await this.#snapshots.delete(id);
-    if (volume !== undefined) await this.#turns.run(volume, () => this.#volumes.sweep(volume));
+  deleteSnapshot(id: string): Promise<void> {
+    const sweep = (volume: string) => this.#turns.run(volume, () => this.#volumes.sweep(volume));
+    return this.#snapshots.delete(id, sweep);
   }
 
   /** Gives a snapshot a second id: see {@linkcode Snapshots.copy}. */
@@ -271,9 +304,9 @@ export class EbsService {
       if (state !== "available" && state !== "in-use") {
         throw new EbsError("unavailable", `volume ${wish.volume} is ${state}`);
       }
-      const mount = () => this.mounts.mount(wish);
+      const mount = (one: MountWish) => this.mounts.mount(one);
       const isRecorded = !wish.readOnly && this.#recorded !== undefined;
-      return await (isRecorded ? this.#recorded.mount(wish, mount) : mount()).catch(
+      return await (isRecorded ? this.#recorded.mount(wish, mount) : mount(wish)).catch(
         async (error) => {
           throw await this.#attachments.refusal(record, ebsErrorOf(error));
         },
@@ -426,8 +459,8 @@ export class EbsService {
     });
     const ended = (async () => {
       const swept = this.#caches.end();
-      await this.#recorded?.close();
-      await this.mounts.end();
+      // The loop may be draining what takes long: no mount waits for that.
+      await Promise.all([this.#recorded?.close(), this.mounts.end(), this.#resumption.end()]);
       await this.#attachments.settled();
       await swept;
     })();

@@ -1,9 +1,10 @@
-import { assertEquals, assertMatch, assertRejects } from "@std/assert";
-import type { FaultyStore } from "../store/faulty.ts";
+import { assert, assertEquals, assertMatch, assertRejects } from "@std/assert";
+import { FaultyStore } from "../store/faulty.ts";
+import { MemoryStore } from "../store/memory.ts";
 import { briefClaim, Committed } from "../volume/committed.ts";
 import { listVolumes } from "../volume/list.ts";
 import { MACHINE } from "../volume/seam.ts";
-import { removeSnapshot } from "../volume/snapshots.ts";
+import { createSnapshot, removeSnapshot } from "../volume/snapshots.ts";
 import { Volume } from "../volume/volume.ts";
 import { Bed, MIB } from "../tests/ebs/bed.ts";
 import { Claims } from "./claims/claims.ts";
@@ -131,6 +132,135 @@ Deno.test("EbsService + snapshots + have ids of their own, whatever becomes of t
   assertEquals(await firstByte(bed, "c"), 1);
 });
 
+// Regression: the second request was answered as done, and the volume stayed for ever.
+Deno.test("EbsService + a last snapshot whose deletion is interrupted + takes its volume with it later", async () => {
+  await using bed = await Bed.inMemory();
+  const store = bed.store as FaultyStore;
+  const service = bed.node();
+  const retire = async () => {
+    await service.create({ id: "a", bytes: 64 * MIB });
+    await snapshot(service, "s", "a");
+    await service.delete("a");
+    assertEquals(await listVolumes(store), ["a"]);
+  };
+  await retire();
+  store.faults = ({ object, name }) =>
+    object === "a/head" && name === "delete" ? "full" : undefined;
+  assertEquals(await code(() => service.deleteSnapshot("s")), "internal");
+  store.faults = undefined;
+  await service.deleteSnapshot("s");
+  assertEquals(await listVolumes(store), []);
+  // Also if its snapshot has gone by another way.
+  await retire();
+  await removeSnapshot(store, "a", "s");
+  await service.delete("a");
+  assertEquals(await listVolumes(store), []);
+  assertEquals(await Records.volumes(store, MACHINE).get("a"), undefined);
+});
+
+Deno.test("EbsService + a copy of a snapshot that is pending + may be asked for again", async () => {
+  await using bed = await Bed.inMemory();
+  const service = bed.node();
+  await service.create({ id: "a", bytes: 64 * MIB });
+  const records = Records.snapshots(bed.store, MACHINE);
+  const pending = { volume: "a", state: "pending", created: 0, bytes: 1 } as const;
+  await records.create({ ...pending, id: "s" });
+  assertEquals(await code(() => service.copySnapshot("s", "t", "a")), "unavailable");
+  assertEquals(await records.get("t"), undefined);
+  await service.deleteSnapshot("s");
+  await snapshot(service, "s", "a");
+  // One that is being made is a copy of the same source, or it is another one.
+  await records.create({ ...pending, id: "t" });
+  assertEquals(await code(() => service.copySnapshot("s", "t", "a")), "already_exists");
+  await records.create({ ...pending, id: "u", source: "s" });
+  assertEquals(await code(() => snapshot(service, "u", "a")), "already_exists");
+  assertEquals((await service.copySnapshot("s", "u", "a")).state, "completed");
+  // The store may have an entry of another state under the name.
+  await service.expand("a", 65 * MIB, 0);
+  await createSnapshot(bed.store, "a", "w");
+  await records.create({ ...pending, id: "w", source: "s" });
+  assertEquals(await code(() => service.copySnapshot("s", "w", "a")), "already_exists");
+  assertEquals((await records.get("w"))?.state, "pending");
+});
+
+// Regression: it was `volume_in_use`, and the id was given up although the snapshot might come.
+Deno.test("EbsService + a snapshot that nobody can take now + stays pending", async () => {
+  await using bed = await Bed.inMemory();
+  const store = bed.store as FaultyStore;
+  const service = bed.node();
+  await service.create({ id: "a", bytes: 64 * MIB });
+  const how = { store, journal: `${bed.folder}/one`, journalSize: "16M", leaseSeconds: 0 };
+  {
+    const volume = await Volume.open("a", { ...how, patienceMs: 0 });
+    await volume.write(new Uint8Array(volume.blockSize).fill(7), 0);
+    store.faults = ({ name }) => name === "get" || name === "list" ? undefined : "unavailable";
+    await assertRejects(() => volume.close());
+    store.faults = undefined;
+  }
+  assertEquals(await code(() => snapshot(service, "s", "a")), "unavailable");
+  assertEquals((await service.describeSnapshot("s")).state, "pending");
+  await (await Volume.open("a", how)).close();
+  // Nobody asks for it again.
+  await until(async () => (await service.describeSnapshot("s")).state === "completed");
+  await until(() => begunIn(bed).length === 0);
+});
+
+async function until(isSo: () => boolean | Promise<boolean>): Promise<void> {
+  for (const endMs = performance.now() + 60_000; !await isSo();) {
+    assert(performance.now() < endMs, "it does not come");
+    await new Promise((resolve) => setTimeout(resolve, 10));
+  }
+}
+
+/** What a node has noted of work that is to be done. */
+const begunIn = ({ folder }: Bed) =>
+  [...Deno.readDirSync(`${folder}/one/.ebs/begun`)].map(({ name }) => name).sort();
+
+// Regression: they were `creating` and `pending` for ever, for whoever had the answer did not ask again.
+Deno.test("EbsService + killed after it had answered, and before it was done + goes on when it starts", async () => {
+  await using bed = await Bed.inMemory();
+  const first = bed.node();
+  await first.create({ id: "a", bytes: 64 * MIB, seed: new Uint8Array([7]) });
+  await snapshot(first, "s", "a");
+  const source = { volume: "a", snapshot: "s" };
+  const clone = await first.beginCreation({ id: "b", bytes: 64 * MIB, source });
+  const taken = await first.beginSnapshot("t", "a");
+  const notes = begunIn(bed);
+  assertEquals(notes, ["snapshot.t", "volume.b"]);
+  await Promise.all([clone.completion, taken.completion]);
+  await until(() => begunIn(bed).length === 0);
+  await first.end();
+  // As if it had got no further.
+  const volumes = Records.volumes(bed.store, MACHINE);
+  const snapshots = Records.snapshots(bed.store, MACHINE);
+  await volumes.create({
+    ...{ id: "c", bytes: 64 * MIB, state: "creating", maker: "one", created: 0 },
+    ...{ source, attachments: [] },
+  });
+  await snapshots.create({ id: "u", volume: "a", state: "pending", created: 0, bytes: 0 });
+  // One that another node has gone on with, one that is there, one that is not, and one of an earlier
+  // volume of the id.
+  await volumes.create({
+    ...{ id: "d", bytes: 64 * MIB, state: "creating", maker: "two", created: 0 },
+    ...{ source, attachments: [] },
+  });
+  const other = { id: "w", volume: "a", state: "pending", created: 0, bytes: 0 } as const;
+  await snapshots.create({ ...other, volumeCreated: 1 });
+  const names = ["volume.c", "snapshot.u", "volume.d", "snapshot.s", "volume.e", "snapshot.w"];
+  for (const name of names) {
+    Deno.writeTextFileSync(`${bed.folder}/one/.ebs/begun/${name}`, "");
+  }
+  bed.node();
+  await until(() => begunIn(bed).length === 0);
+  assertEquals(
+    [(await volumes.get("c"))?.state, (await volumes.get("d"))?.state],
+    ["available", "creating"],
+  );
+  assertEquals((await snapshots.get("u"))?.state, "completed");
+  assertEquals(await snapshots.get("w"), undefined);
+  assertEquals([await firstByte(bed, "c"), await firstByte(bed, "a@u")], [7, 7]);
+});
+
 Deno.test("EbsService + a volume from no snapshot, or the wrong one + is refused, and not there", async () => {
   await using bed = await Bed.inMemory();
   const service = bed.node();
@@ -153,6 +283,36 @@ Deno.test("EbsService + deleted in any order, by two at a time + it is gone once
   assertEquals(await listVolumes(bed.store), []);
   // The id is free again.
   assertEquals((await two.create({ id: "v", bytes: 65 * MIB })).bytes, 65 * MIB);
+});
+
+// Regression: whoever was late deleted the next volume of that id.
+Deno.test("EbsService + a deletion that is overtaken by another one and a new volume + leaves that alone", async () => {
+  for (const at of ["replace .ebs/volumes/v", "get v/head"]) {
+    const slow = Promise.withResolvers<void>();
+    const going = Promise.withResolvers<void>();
+    const inner = new MemoryStore();
+    // The second look at the head is the removal's.
+    let left = at === "get v/head" ? 2 : 1;
+    const store = new FaultyStore(inner, {
+      pause({ name, object }, when) {
+        if (when !== "before" || `${name} ${object}` !== at || --left !== 0) return;
+        going.resolve();
+        return slow.promise;
+      },
+    });
+    await using bed = await Bed.inMemory(inner);
+    await using late = await Bed.inMemory(store);
+    const service = bed.node();
+    await service.create({ id: "v", bytes: 64 * MIB });
+    const deleting = late.node("two").delete("v");
+    await going.promise;
+    await service.delete("v");
+    await service.create({ id: "v", bytes: 65 * MIB });
+    slow.resolve();
+    await deleting;
+    const { state, bytes } = await service.describe("v");
+    assertEquals([at, state, bytes], [at, "available", 65 * MIB]);
+  }
 });
 
 Deno.test("EbsService + a node that could not tell that it has left + holds up nobody", async () => {

@@ -47,44 +47,73 @@ export class Snapshots {
    * @throws {EbsError} `not_found`
    */
   async describe(id: string): Promise<SnapshotRecord> {
-    const record = await this.#parts.records.get(id);
-    if (record === undefined || record.state === "deleting") throw missing(id);
+    const record = await this.find(id);
+    if (record === undefined) throw missing(id);
     return record;
   }
 
+  /** A snapshot; undefined if there is none. */
+  async find(id: string): Promise<SnapshotRecord | undefined> {
+    const record = await this.#parts.records.get(id);
+    return record?.state === "deleting" ? undefined : record;
+  }
+
   /**
-   * Takes an id for a snapshot of a volume. Again, it returns what there is.
+   * Takes an id for a snapshot of a volume. Again, it returns what there is. Its time and its size are
+   * there from the beginning: one that was pending said that it had no bytes, and no volume could be
+   * made of it later.
    *
-   * @throws {EbsError} `already_exists` if another volume has it.
+   * @throws {EbsError} `already_exists` if another volume has it, or another source.
    */
-  async reserve(id: string, volume: string): Promise<SnapshotRecord> {
+  async reserve(
+    wish: Pick<SnapshotRecord, "id" | "volume" | "bytes" | "source" | "volumeCreated">,
+  ): Promise<SnapshotRecord> {
     const { records, seam } = this.#parts;
-    const { record } = await records.create({
-      ...{ id, volume, state: "pending", created: seam.now(), bytes: 0 },
-    });
-    if (record.volume === volume && record.state !== "deleting") return record;
-    throw new EbsError("already_exists", `snapshot ${id} is of another volume, or being deleted`);
+    const { id, volume, source } = wish;
+    const { record } = await records.create({ ...wish, state: "pending", created: seam.now() });
+    if (record.volume !== volume || record.state === "deleting") {
+      throw new EbsError("already_exists", `snapshot ${id} is of another volume, or being deleted`);
+    }
+    // What a complete one is, its data tells.
+    if (record.state === "completed" || record.source === source) return record;
+    const what = record.source === undefined ? "no copy" : `a copy of ${record.source}`;
+    throw new EbsError("already_exists", `snapshot ${id} is being made, and is ${what}`);
   }
 
   /**
    * Makes a snapshot whose id is reserved: everything that was answered before is in it. Again, it goes
    * on where it was interrupted.
+   *
+   * @throws {EbsError} `unavailable` if it is not there yet, and may still come.
    */
   async make({ id, volume }: SnapshotRecord): Promise<SnapshotRecord> {
+    try {
+      await this.#take(id, volume);
+    } catch (error) {
+      if (!isUblkError(error)) throw error;
+      const later = (reason: string) =>
+        new EbsError("unavailable", `snapshot ${id} of ${volume}: ${reason}`, { cause: error });
+      if (error.code === "VOLUME_JOURNAL") {
+        throw later("its journal is on a node that does not answer");
+      }
+      // Its server is slow, or gone for now. As the code of a volume that is in use, this gave up the id of
+      // a snapshot that was perhaps taken.
+      if (error.code === "VOLUME_BUSY") throw later(error.message);
+      throw error;
+    }
+    return await this.#completed(id, volume);
+  }
+
+  /** Takes a snapshot, and waits until the store has it. @throws {UblkError} */
+  async #take(id: string, volume: string): Promise<void> {
     const { store, seam, journal } = this.#parts;
     try {
       await createSnapshot(store, volume, id, { journal, seam, wait: true });
     } catch (error) {
-      if (!isUblkError(error)) throw error;
-      if (error.code === "VOLUME_JOURNAL") {
-        const reason = "its journal is on a node that does not answer";
-        throw new EbsError("unavailable", `snapshot ${id} of ${volume}: ${reason}`);
-      }
       // An earlier call has come as far as that: nobody else makes one of this id.
-      if (error.code !== "VOLUME_EXISTS") throw error;
+      if (!isUblkError(error) || error.code !== "VOLUME_EXISTS") throw error;
       await waitForSnapshot(store, `${volume}@${id}`, { journal });
     }
-    return await this.#completed(id, volume);
   }
 
   async #completed(id: string, volume: string): Promise<SnapshotRecord> {
@@ -95,7 +124,7 @@ export class Snapshots {
       id,
       (now) =>
         now.volume === volume && now.state === "pending"
-          ? { ...now, state: "completed", created: made.created.getTime(), bytes: made.size }
+          ? { ...now, state: "completed", bytes: made.size }
           : undefined,
     );
     if (record?.volume === volume && record.state === "completed") return record;
@@ -107,14 +136,16 @@ export class Snapshots {
   /** Gives up an id whose snapshot cannot be made. */
   async giveUp(id: string): Promise<void> {
     const { records } = this.#parts;
-    if ((await records.get(id))?.state === "pending") await records.delete(id);
+    const record = await records.get(id);
+    if (record?.state === "pending") await records.delete(record);
   }
 
   /**
    * Gives a snapshot a second id. The two have the same data, and each goes by itself. Again, it returns
    * what there is.
    *
-   * @throws {EbsError} `not_found`; `invalid_argument` if it is of another volume; `already_exists`.
+   * @throws {EbsError} `not_found`; `unavailable` if it is pending; `invalid_argument` if it is of another
+   *   volume; `already_exists`.
    */
   async copy(from: string, to: string, volume: string): Promise<SnapshotRecord> {
     const { store, seam } = this.#parts;
@@ -123,10 +154,18 @@ export class Snapshots {
     if (source.volume !== volume) {
       throw new EbsError("invalid_argument", `snapshot ${from} is of ${source.volume}`);
     }
-    const there = await this.reserve(to, volume);
-    if (there.state === "completed") {
-      if (await isCopy(store, volume, from, to)) return there;
+    // The store has no entry of it yet, and a client took that for a snapshot that is not there.
+    if (source.state !== "completed") {
+      throw new EbsError("unavailable", `snapshot ${from} is ${source.state}; ask again`);
+    }
+    const there = await this.reserve({ id: to, volume, bytes: source.bytes, source: from });
+    const checkCopy = async () => {
+      if (await isCopy(store, volume, from, to)) return;
       throw new EbsError("already_exists", `snapshot ${to} exists, and is not of ${from}`);
+    };
+    if (there.state === "completed") {
+      await checkCopy();
+      return there;
     }
     try {
       await copySnapshot(store, volume, from, to, { seam });
@@ -136,6 +175,7 @@ export class Snapshots {
         await this.giveUp(to);
         throw error;
       }
+      await checkCopy();
     }
     return await this.#completed(to, volume);
   }
@@ -143,19 +183,20 @@ export class Snapshots {
   /**
    * Deletes a snapshot. One that is not there is deleted already.
    *
-   * @returns The volume that it was of.
+   * @param sweep Removes its volume, if that was deleted before and this was its last snapshot. The record
+   *   goes after that: whoever asked again had been told that all was done, and the volume stayed.
    */
-  async delete(id: string): Promise<string | undefined> {
+  async delete(id: string, sweep: (volume: string) => Promise<void>): Promise<void> {
     const { store, records, seam } = this.#parts;
     const record = await records.change(id, (now) => ({ ...now, state: "deleting" }));
-    if (record === undefined) return undefined;
+    if (record === undefined) return;
     try {
       await removeSnapshot(store, record.volume, id, { seam });
     } catch (error) {
       if (!isUblkError(error) || error.code !== "VOLUME_NOT_FOUND") throw error;
     }
-    await records.delete(id);
-    return record.volume;
+    await sweep(record.volume);
+    await records.delete(record);
   }
 
   /** A page of snapshots after a token. */

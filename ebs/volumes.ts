@@ -139,41 +139,56 @@ export class Volumes {
   async delete(id: string): Promise<void> {
     const { store, records, journal, cacheDir } = this.#parts;
     const before = await records.get(id);
-    if (before !== undefined && await this.isMaking(before)) {
+    if (before === undefined) return;
+    if (await this.isMaking(before)) {
       const reason = `is being made by node ${before.maker}; ask again`;
       throw new EbsError("unavailable", `volume ${id} ${reason}`);
     }
     let isMade = true;
     const head = (await readHead(store, new ObjectNames(id)))?.head;
     const isWritten = head?.attached === true;
+    // While this one is at work, another one may be done, and somebody may make a volume of that id: the
+    // data of that was taken instead.
+    const isSame = ({ created }: VolumeRecord) => created === before.created;
     const record = await records.change(id, (now) => {
+      if (!isSame(now)) return undefined;
       if (now.attachments.some(({ readOnly }) => readOnly || isWritten)) throw mounted(id, now);
-      if (now.state === "creating" && now.maker !== before?.maker) {
+      if (now.state === "creating" && now.maker !== before.maker) {
         throw new EbsError("unavailable", `volume ${id} has just been begun by ${now.maker}`);
       }
       isMade = now.state !== "creating" && now.state !== "error";
       return now.state === "retired" ? undefined : { ...now, state: "deleting" };
     });
-    if (record === undefined || record.state === "retired") return;
+    if (record === undefined || !isSame(record)) return;
+    // Its last snapshot may have gone while the store was away.
+    if (record.state === "retired") return await this.sweep(id);
     try {
-      if (await this.#remove(id, { force: !isMade, journal, cacheDir })) {
-        await records.delete(id);
-      } else await records.change(id, (now) => ({ ...now, state: "retired" }));
+      const uuid = head?.volume;
+      const how = { force: !isMade, journal, cacheDir, ...uuid !== undefined && { uuid } };
+      if (await this.#remove(id, how)) {
+        await records.delete(record);
+      } else await this.#become("retired", record);
     } catch (error) {
       // Without its key, what is there of a volume is as it was.
       const isLocked = isUblkError(error) && error.code === "VOLUME_KEY" && head !== undefined;
       if (isLocked || isUblkError(error) && error.code === "VOLUME_BUSY") {
-        await records.change(id, (now) => ({ ...now, state: isMade ? "available" : "error" }));
+        await this.#become(isMade ? "available" : "error", record);
       }
       throw error;
     }
   }
 
+  /** What becomes of a volume that is not removed. One that was made since, under its id, stays as it is. */
+  async #become(state: VolumeRecord["state"], { id, created }: VolumeRecord): Promise<void> {
+    const isSame = (now: VolumeRecord) => now.state === "deleting" && now.created === created;
+    await this.#parts.records.change(id, (now) => isSame(now) ? { ...now, state } : undefined);
+  }
+
   /** Removes a volume that was deleted, if nothing needs it any more. */
-  async sweep(id: string | undefined): Promise<void> {
+  async sweep(id: string): Promise<void> {
     const { records } = this.#parts;
-    if (id === undefined || (await records.get(id))?.state !== "retired") return;
-    if (await this.#remove(id, {})) await records.delete(id);
+    const record = await records.get(id);
+    if (record?.state === "retired" && await this.#remove(id, {})) await records.delete(record);
   }
 
   /** @returns Whether it is gone; not so if it has snapshots. */

@@ -199,6 +199,13 @@ export interface RemoveVolumeOptions {
    */
   readonly spareSnapshots?: boolean;
   /**
+   * The UUID of the only volume that is removed: of any other there is none, also if it has the name by
+   * now.
+   *
+   * @default Whichever has the name
+   */
+  readonly uuid?: string;
+  /**
    * The folder of journals. The volume's journal there is removed too.
    *
    * @default The journal stays
@@ -252,8 +259,10 @@ export async function removeVolume(
   const opened = await storeOf(store, stack);
   const names = new ObjectNames(name);
   const found = await removableHead(opened, names, force);
+  const { uuid = found?.head?.volume } = options;
+  if (found?.head !== undefined && found.head.volume !== uuid) throw notFound(opened, name);
   if (journal !== undefined) lockJournal(files, `${journal}/${name}`, stack);
-  const removal = { uuid: found?.head?.volume, spareSnapshots, seam };
+  const removal = { uuid, spareSnapshots, seam };
   if (found !== undefined) await checkRemovable(opened, names, removal);
   const begun = found && await beginRemoval(opened, names, found, { force, seam });
   // Another call was faster.
@@ -276,7 +285,7 @@ export async function removeVolume(
   else if (!await isStill(opened, names, begun)) return;
   const marked = (await readCatalog(opened, names))?.catalog;
   const isItsOwn = marked?.removed !== undefined &&
-    (removal.uuid === undefined || marked.volume === removal.uuid);
+    (uuid === undefined || marked.volume === uuid);
   // Nobody else's journal or cache may go.
   if (journal !== undefined && isItsOwn) removeJournal(files, `${journal}/${name}`, marked);
   if (cacheDir !== undefined && isItsOwn) removeCache(files, cachePath(cacheDir, name), marked);

@@ -28,8 +28,18 @@ export async function readHead(
   names: ObjectNames,
   terms?: GetTerms,
 ): Promise<VersionedHead | undefined> {
+  const found = await readMadeHead(store, names, terms);
+  return found?.head.beingRemoved ? undefined : found;
+}
+
+/** Reads a volume's head, also of one that is being removed. Undefined if it is still being made. */
+export async function readMadeHead(
+  store: Store,
+  names: ObjectNames,
+  terms?: GetTerms,
+): Promise<VersionedHead | undefined> {
   const found = await readAnyHead(store, names, terms);
-  return found?.head.beingMade || found?.head.beingRemoved ? undefined : found;
+  return found?.head.beingMade ? undefined : found;
 }
 
 /**

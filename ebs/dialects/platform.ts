@@ -12,7 +12,18 @@ import { detachedAt, madeAt, type Row, row, tokenOf } from "./dialect.ts";
 /** A request about a mount. What is about the virtual machine is not looked at. */
 const MOUNTING = v.object({ Name: ID, DeviceName: v.optional(TEXT) });
 const ABOUT_VOLUME = v.object({ Volume: ID });
-const CONFIG = v.object({ Volume: ID, VolumeConfig: v.record(v.string(), v.unknown()) });
+/** Most bytes of a document: it is in a record that each change of the volume reads and writes. */
+const CONFIG_BYTES = 64 * 1024;
+const CONFIG = v.object({
+  Volume: ID,
+  VolumeConfig: v.pipe(
+    v.record(v.string(), v.unknown()),
+    v.check(
+      (config) => new TextEncoder().encode(JSON.stringify(config)).length <= CONFIG_BYTES,
+      `has more than ${CONFIG_BYTES} bytes`,
+    ),
+  ),
+});
 /** What of a document has a meaning here. */
 const SIZED = v.object({ VolumeMetadata: v.object({ SizeGiB: BYTES }) });
 
@@ -29,9 +40,15 @@ const refuseMount: Row["refuse"] = (error, { Name }) => ({
   Retryable: error.code === "unavailable",
 });
 
-const refuseUnmount: Row["refuse"] = (error, { Name }) => ({
-  ...{ URI: "", Volume: text(Name), Mounted: error.code !== "not_found", ...failed(error) },
-  ...{ NotFound: error.code === "not_found", Retryable: error.code === "unavailable" },
+/** A volume that is not there is not mounted: whoever unmounts it is done, at either subject. */
+const refuseUnmount: Row["refuse"] = (error, { Name }) =>
+  error.code === "not_found" ? unmountedBody(text(Name), true) : {
+    ...{ URI: "", Volume: text(Name), Mounted: true, ...failed(error) },
+    ...{ NotFound: false, Retryable: error.code === "unavailable" },
+  };
+
+const unmountedBody = (Volume: string, NotFound: boolean) => ({
+  ...{ URI: "", Volume, Mounted: false, Error: "", NotFound, Retryable: false },
 });
 
 const refuseVolume = (done: string): Row["refuse"] => (error, { Volume }) => ({
@@ -65,10 +82,7 @@ const unmounting = (subject: string) =>
     async run({ service }, { Name }) {
       const isDone = subject === "ebs.unmount" ? service.detach(Name) : service.unmount(Name);
       // One that is not mounted is unmounted already: the request may have come before.
-      return {
-        ...{ URI: "", Volume: Name, Mounted: false, Error: "", NotFound: !await isDone },
-        Retryable: false,
-      };
+      return unmountedBody(Name, !await isDone);
     },
     refuse: refuseUnmount,
     announces: "ebs.unmount.response",

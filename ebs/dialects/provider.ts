@@ -237,20 +237,25 @@ async function beginSnapshot(
 ): Promise<object> {
   const { record, completion } = await service.beginSnapshot(id, volume_id);
   const operation = {
-    operation_id: `op-${crypto.randomUUID()}`,
+    // Whoever asks again asks about the same work: by a random one, nobody could tell.
+    operation_id: `op-${id}-${record.created}`,
     completion_subject: completionSubject(id),
   };
-  if (completion !== undefined) {
-    later(completion.then(
-      (made) =>
-        publish(completionSubject(id), answer({ ...operation, snapshot: snapshotBody(made) })),
-      (error) => {
-        const { code, message } = ebsErrorOf(error);
-        publish(completionSubject(id), answer({ ...operation, error: { code, message } }));
-      },
-    ));
-  }
+  // Also of one that was complete before: whoever asks again may have missed it, and waits for it.
+  const made = completion ?? afterAnswer().then(() => record);
+  later(made.then(
+    (one) => publish(completionSubject(id), answer({ ...operation, snapshot: snapshotBody(one) })),
+    (error) => {
+      const { code, message } = ebsErrorOf(error);
+      publish(completionSubject(id), answer({ ...operation, error: { code, message } }));
+    },
+  ));
   return { ...operation, snapshot: snapshotBody(record) };
+}
+
+/** Resolves once the answer is on its way: what is published goes after it. */
+function afterAnswer(): Promise<void> {
+  return new Promise((resolve) => setTimeout(resolve));
 }
 
 const DELETE_SNAPSHOT = versioned({

@@ -28,7 +28,8 @@ class Nodes {
   /** The answer to a request that has come to a node. */
   // deno-lint-ignore no-explicit-any
   async ask(node: string, subject: string, body: Record<string, unknown>): Promise<any> {
-    const row = ROWS.find((one) => one.subject === subject)!;
+    const volume = `${body.volume_id ?? body.Volume}`;
+    const row = ROWS.find((one) => one.subject.replace("{volume}", volume) === subject)!;
     try {
       const request = row.read(body, subject);
       const { node: other = node } = await row.destination(request, this.services[node]);
@@ -113,6 +114,70 @@ async function withSnapshot(bed: Bed): Promise<Nodes> {
   await (await service.beginSnapshot("s", "v")).completion;
   return new Nodes(service);
 }
+
+const snapshotOf = (volume: string, id: string) => provider(volume, { snapshot_id: id });
+
+// Regression: each request had an operation of its own, and one about a complete snapshot was told nothing.
+Deno.test("snapshot.create + repeated while it is made, and after that + is one operation, whose end is told each time", async () => {
+  await using bed = await Bed.inMemory();
+  const service = bed.node("one");
+  await service.create({ id: "v", bytes: GIB });
+  const nodes = new Nodes(service);
+  const create = () => nodes.ask("one", "ebs.provider.v1.snapshot.create.v", snapshotOf("v", "s"));
+  const asked = [await create(), await create()];
+  await nodes.settled();
+  asked.push(await create());
+  const told = nodes.published.length;
+  await nodes.settled();
+  assertEquals([told, nodes.published.length], [2, 3]);
+  // deno-lint-ignore no-explicit-any
+  const bodies = nodes.published.map(([, body]) => body as any);
+  const ids = [...asked, ...bodies].map(({ operation_id }) => operation_id);
+  assertEquals([new Set(ids).size, typeof ids[0]], [1, "string"]);
+  assertEquals(asked.map(({ snapshot }) => snapshot.state), ["pending", "pending", "completed"]);
+  // What it is does not change while it is made.
+  const whats = [...asked, ...bodies].map(({ snapshot: { size_bytes, created_at } }) =>
+    `${size_bytes} ${created_at}`
+  );
+  assertEquals([new Set(whats).size, asked[0].snapshot.size_bytes], [1, GIB]);
+  assertEquals(bodies.map(({ snapshot }) => snapshot.state), Array(3).fill("completed"));
+});
+
+/** Makes a snapshot one that is still being made. */
+async function unfinish(bed: Bed, id: string): Promise<void> {
+  await Records.snapshots(bed.store, MACHINE).change(id, (now) => ({ ...now, state: "pending" }));
+}
+
+Deno.test("ebs.createvolume + a snapshot that is pending, and no size + may be asked for again", async () => {
+  await using bed = await Bed.inMemory();
+  const nodes = await withSnapshot(bed);
+  await unfinish(bed, "s");
+  const made = await nodes.ask("one", "ebs.createvolume", { VolumeId: "c", SnapshotId: "s" });
+  assertEquals(made.Error?.Code, "Unavailable");
+});
+
+// Regression: the text of an error, at one of two subjects.
+Deno.test("ebs.unmount + a volume that is not there + is unmounted, at any subject", async () => {
+  await using bed = await Bed.inMemory();
+  const nodes = new Nodes(bed.node("one"));
+  for (const subject of ["ebs.unmount", "ebs.{node}.unmount"]) {
+    assertEquals(await nodes.ask("one", subject, { Name: "v" }), {
+      ...{ URI: "", Volume: "v", Mounted: false, Error: "", NotFound: true, Retryable: false },
+    });
+  }
+});
+
+Deno.test("ebs.config + a document that is too long + is refused", async () => {
+  await using bed = await Bed.inMemory();
+  const service = bed.node("one");
+  await service.create({ id: "v", bytes: GIB });
+  const nodes = new Nodes(service);
+  const configure = (length: number) =>
+    nodes.ask("one", "ebs.config", { Volume: "v", VolumeConfig: { a: "x".repeat(length) } });
+  // Eight characters are beside the text.
+  assertEquals((await configure(64 * 1024 - 8)).Success, true);
+  assertEquals((await configure(64 * 1024 - 7)).Code, "invalid_argument");
+});
 
 // Regression: the end of the creation said that there was no such volume.
 Deno.test("ebs.createvolume + its snapshot is gone by then + the end of the creation says so", async () => {

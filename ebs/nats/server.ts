@@ -334,12 +334,14 @@ export class EbsServer implements AsyncDisposable {
   async [Symbol.asyncDispose](): Promise<void> {
     for (const volume of [...this.#ownerSubscriptions.keys()]) this.#disown(volume);
     const open = this.#subscriptions.filter((one) => !one.isClosed());
-    await Promise.allSettled(open.map((one) => one.drain()));
+    // A server of NATS that does not answer drains nothing: that has its time too.
+    const done = Promise.allSettled(open.map((one) => one.drain()))
+      .then(() => Promise.all(this.#underWay));
     let timer: ReturnType<typeof setTimeout> | undefined;
     const overdue = new Promise<void>((resolve) => {
       timer = setTimeout(resolve, this.#parts.answerMs ?? ANSWER_MS);
     });
-    await Promise.race([Promise.all(this.#underWay), overdue]);
+    await Promise.race([done, overdue]);
     clearTimeout(timer);
   }
 }

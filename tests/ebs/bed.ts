@@ -51,8 +51,8 @@ export class Bed implements AsyncDisposable {
   }
 
   /** With a store in memory, which fails as it is told to. Nothing can be mounted. */
-  static inMemory(): Promise<Bed> {
-    return Promise.resolve(new Bed(Scratch.inMemory(), new FaultyStore(new MemoryStore())));
+  static inMemory(store: Store = new FaultyStore(new MemoryStore())): Promise<Bed> {
+    return Promise.resolve(new Bed(Scratch.inMemory(), store));
   }
 
   get folder(): string {

@@ -12,7 +12,7 @@ import { retried } from "../../store/retry.ts";
 import type { Store, Version } from "../../store/store.ts";
 import { isUblkError, UblkError } from "../../uapi/error.ts";
 import { readCatalog } from "../catalog.ts";
-import { areEqual, damaged, decoded, notFound, readAnyHead, readHead } from "../state.ts";
+import { areEqual, damaged, decoded, notFound, readHead, readMadeHead } from "../state.ts";
 import type { Catalog } from "../format/catalog.ts";
 import type { Head } from "../format/head.ts";
 import { decodeKey, encodeKey } from "../format/key.ts";
@@ -101,8 +101,7 @@ export async function unlocked(
 /** The head; undefined if it is missing or damaged. */
 async function headIfReadable(store: Store, names: ObjectNames): Promise<Head | undefined> {
   // Whoever goes on with an interrupted removal needs the key, too.
-  const head = await unlessDamaged(async () => (await readAnyHead(store, names))?.head);
-  return head?.beingMade ? undefined : head;
+  return await unlessDamaged(async () => (await readMadeHead(store, names))?.head);
 }
 
 async function unlessDamaged<T>(read: () => Promise<T>): Promise<T | undefined> {
