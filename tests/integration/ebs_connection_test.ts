@@ -13,6 +13,7 @@ import { UblkError } from "../../uapi/error.ts";
 import { Cluster } from "../ebs/cluster.ts";
 import { NatsOperator } from "../ebs/nats_jwt.ts";
 import { NatsServer } from "../ebs/nats_server.ts";
+import { SilentRelay } from "../ebs/silent_relay.ts";
 import { run, Scratch } from "../scratch.ts";
 import { assertOneLine, runCommand } from "./_run_command.ts";
 
@@ -185,6 +186,31 @@ Deno.test("EbsServer + a server of NATS that dies and comes back + is served aga
       await new Promise((resolve) => setTimeout(resolve, 100));
     }
   }
+});
+
+Deno.test("connectNats + a server whose host vanishes + goes to the other one before a claim ends", async () => {
+  await using one = await NatsServer.start({ jetStream: false });
+  await using two = await NatsServer.start({ jetStream: false });
+  await using first = new SilentRelay(one.url);
+  await using second = new SilentRelay(two.url);
+  const relays = [first, second];
+  const servers = relays.map(({ address }) => `nats://${address}`);
+  const connection = await connectNats({ servers, name: "test" });
+  const before = connection.getServer();
+  relays.find(({ address }) => address === before)!.silence();
+  // A claim that was just to be renewed has 27 s left, and a renewal takes its time. To dial the silent
+  // server once more would take 10 s.
+  const timer = setTimeout(() => connection.close(), 22_000);
+  const events = [];
+  for await (const { type } of connection.status()) {
+    events.push(type);
+    if (type === "reconnect" || type === "close") break;
+  }
+  clearTimeout(timer);
+  assertEquals(events.at(-1), "reconnect", events.join());
+  assert(connection.getServer() !== before, before);
+  await connection.flush();
+  await connection.close();
 });
 
 Deno.test("connectNats + servers that refuse it time and again + has a connection once they let it in", async () => {
