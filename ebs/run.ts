@@ -54,6 +54,12 @@ export interface NodeTerms {
    * @default 64
    */
   readonly connections: number | undefined;
+  /**
+   * Servers of NATS that keep what nodes tell each other, if that has to be made: 5 at most.
+   *
+   * @default 3 in a cluster of so many, else 1
+   */
+  readonly replicas: number | undefined;
   /** Most files that the process may open. */
   readonly openFiles: number;
   /** Takes a line for the log. */
@@ -107,14 +113,14 @@ export async function startNode(terms: NodeTerms): Promise<RunningNode> {
 async function sharedOf(
   connection: NatsConnection,
   store: Store,
-  { node, report }: NodeTerms,
+  { node, replicas, report }: NodeTerms,
   stack: AsyncDisposableStack,
 ): Promise<Pick<ServiceParts, "exclusion" | "wanted">> {
   const stored = new StoreExclusion(store, node);
-  const claims = await openClaims({ connection, node });
+  const claims = await openClaims({ connection, node, replicas });
   if (claims !== undefined) {
     const exclusion = new JointExclusion(stack.use(claims), stored);
-    return { exclusion, wanted: await openWanted(connection) };
+    return { exclusion, wanted: await openWanted(connection, replicas) };
   }
   report("the server of NATS has no JetStream: the volumes' store alone says who has them");
   return { exclusion: stored };
