@@ -73,12 +73,15 @@ export interface NatsBucketOptions {
  */
 export async function openNatsBucket(options: NatsBucketOptions): Promise<NatsKeyValue> {
   const { connection, bucket, ttlMs, replicas, timeoutMs = TIMEOUT_MS } = options;
-  const [{ Kvm }, { jetstream }] = await Promise.all([
+  const [{ Kvm }, { jetstream, jetstreamManager }, { headers }] = await Promise.all([
     import("@nats-io/kv"),
     import("@nats-io/jetstream"),
+    import("@nats-io/transport-node"),
   ]);
   return await asked(`open the bucket ${bucket}`, async () => {
-    const manager = new Kvm(jetstream(connection, { timeout: timeoutMs }));
+    const client = jetstream(connection, { timeout: timeoutMs });
+    const { streams } = await jetstreamManager(connection, { timeout: timeoutMs });
+    const manager = new Kvm(client);
     const make = (ttl: number) =>
       madeByOne(() =>
         madeOf(replicas, (count) =>
@@ -90,7 +93,21 @@ export async function openNatsBucket(options: NatsBucketOptions): Promise<NatsKe
     const { ttl } = await kv.status();
     if ((ttl === 0) !== (ttlMs === 0)) throw wrongLife(bucket, ttl, ttlMs);
     // With the life that it had: whoever has claims in it counts on that.
-    return new NatsKeyValue({ kv, ttlMs: ttl, bucket, makeAgain: () => make(ttl) });
+    return new NatsKeyValue({
+      ...{ kv, ttlMs: ttl, bucket, makeAgain: () => make(ttl) },
+      async mark(key, revision) {
+        const marker = headers();
+        marker.set("KV-Operation", "DEL");
+        const expect = { lastSubjectSequence: revision };
+        const { seq } = await client.publish(`$KV.${bucket}.${key}`, "", {
+          ...{ headers: marker, expect },
+        });
+        return seq;
+      },
+      async purge(key, seq) {
+        await streams.purge(`KV_${bucket}`, { filter: `$KV.${bucket}.${key}`, seq: seq + 1 });
+      },
+    });
   });
 }
 
@@ -104,22 +121,24 @@ export interface NatsKeyValueParts {
   readonly bucket: string;
   /** Makes the bucket if it is missing. */
   readonly makeAgain: () => Promise<unknown>;
+  /** Marks a key that still has a revision as deleted. @returns The marker's revision. */
+  readonly mark: (key: string, revision: number) => Promise<number>;
+  /** Removes what a key has had up to a revision, and with it. */
+  readonly purge: (key: string, revision: number) => Promise<void>;
 }
 
 /** A bucket of JetStream. */
 export class NatsKeyValue implements KeyValue {
   readonly ttlMs: number;
+  readonly #parts: NatsKeyValueParts;
   readonly #kv: KV;
-  readonly #bucket: string;
-  readonly #makeAgain: () => Promise<unknown>;
   #making: Promise<unknown> | undefined = undefined;
 
   /** Takes over an open bucket. See {@linkcode openNatsBucket}. */
-  constructor({ kv, ttlMs, bucket, makeAgain }: NatsKeyValueParts) {
-    this.#kv = kv;
-    this.ttlMs = ttlMs;
-    this.#bucket = bucket;
-    this.#makeAgain = makeAgain;
+  constructor(parts: NatsKeyValueParts) {
+    this.ttlMs = parts.ttlMs;
+    this.#parts = parts;
+    this.#kv = parts.kv;
   }
 
   create(key: string, value: Uint8Array): Promise<number | undefined> {
@@ -138,11 +157,21 @@ export class NatsKeyValue implements KeyValue {
   }
 
   async delete(key: string, revision: number): Promise<boolean> {
-    const deleted = await this.#swap(`delete ${key}`, async () => {
-      await this.#kv.delete(key, { previousSeq: revision });
-      return revision;
-    });
-    return deleted !== undefined;
+    const marker = await this.#swap(`delete ${key}`, () => this.#parts.mark(key, revision));
+    if (marker === undefined) return false;
+    // Markers run out with a bucket's entries. Where those live for ever, so did one marker for each key
+    // that there had ever been.
+    if (this.ttlMs === 0) await this.#forget(key, marker);
+    return true;
+  }
+
+  /** What has been written since stays. A marker that stays is no error. */
+  async #forget(key: string, marker: number): Promise<void> {
+    try {
+      await this.#parts.purge(key, marker);
+    } catch {
+      // The next deletion of the key removes it.
+    }
   }
 
   keys(parts: string): Promise<string[]> {
@@ -201,12 +230,12 @@ export class NatsKeyValue implements KeyValue {
    * somebody had deleted it, every call failed until the nodes were started anew.
    */
   #ask<T>(what: string, ask: () => Promise<T>): Promise<T> {
-    return asked(`${this.#bucket}: ${what}`, async () => {
+    return asked(`${this.#parts.bucket}: ${what}`, async () => {
       try {
         return await ask();
       } catch (error) {
         if (!isGone(error)) throw error;
-        await (this.#making ??= this.#makeAgain().finally(() => this.#making = undefined));
+        await (this.#making ??= this.#parts.makeAgain().finally(() => this.#making = undefined));
         return await ask();
       }
     });

@@ -41,6 +41,36 @@ Deno.test("a bucket that is there keeps its life, and must have one if claims ar
   await connection.close();
 });
 
+Deno.test("a bucket whose entries live for ever keeps nothing of what is deleted, and all else", async () => {
+  await using server = await NatsServer.start();
+  const connection = await connect({ servers: server.url });
+  const bucket = await openNatsBucket({ connection, bucket: "B", ttlMs: 0 });
+  const { streams } = await jetstreamManager(connection);
+  const kept = await bucket.create("n.a.kept", new Uint8Array(1));
+  for (let nth = 0; nth < 100; nth++) {
+    const key = `n.a.v${nth}`;
+    const first = await bucket.create(key, new Uint8Array(1));
+    assertEquals(await bucket.delete(key, first! - 1), false);
+    const second = await bucket.update(key, new Uint8Array(2), first!);
+    assertEquals(await bucket.delete(key, second!), true);
+    assertEquals(await bucket.update(key, new Uint8Array(3), second!), undefined);
+  }
+  assertEquals((await streams.info("KV_B")).state.messages, 1);
+  assertEquals((await bucket.get("n.a.kept"))?.revision, kept);
+  // Of a key that is deleted and made again by others at once, the last value stays.
+  const other = await openNatsBucket({ connection, bucket: "B", ttlMs: 0 });
+  for (let round = 0; round < 20; round++) {
+    const revision = await bucket.create("k", new Uint8Array(1));
+    const deleted = bucket.delete("k", revision!);
+    let made: number | undefined;
+    while (made === undefined) made = await other.create("k", new Uint8Array(2));
+    await deleted;
+    assertEquals((await bucket.get("k"))?.revision, made);
+    await other.delete("k", made);
+  }
+  await connection.close();
+});
+
 /** Servers of one cluster. */
 async function clustered(stack: AsyncDisposableStack, count: number): Promise<NatsServer[]> {
   const ports = Array.from({ length: count }, () => {
