@@ -6,10 +6,12 @@
 
 import type { NatsConnection } from "@nats-io/transport-node";
 import { volume as volumeDisk, type VolumeDiskOptions } from "../backends/volume.ts";
+import type { File } from "../files/port.ts";
 import { realFiles } from "../files/real.ts";
 import { makeFolders } from "../store/directory.ts";
 import { openStore } from "../store/open.ts";
 import type { Store } from "../store/store.ts";
+import { UblkError } from "../uapi/error.ts";
 import { MACHINE } from "../volume/seam.ts";
 import { openClaims } from "./claims/open.ts";
 import { openWanted } from "./reconcile/open.ts";
@@ -17,7 +19,7 @@ import { JointExclusion } from "./joint_exclusion.ts";
 import { checkedNodeName } from "./names.ts";
 import { NodeKey } from "./node_key.ts";
 import { connectNats, type NatsTerms } from "./nats/connect.ts";
-import { natsPeers } from "./nats/peers.ts";
+import { isAnswered, natsPeers } from "./nats/peers.ts";
 import { EbsServer } from "./nats/server.ts";
 import { NodeExporter } from "./node_exporter.ts";
 import { OpenFiles } from "./open_files.ts";
@@ -91,8 +93,10 @@ export async function startNode(terms: NodeTerms): Promise<RunningNode> {
   );
   exporter.check();
   for (const folder of [journal, sockets]) makeFolders(realFiles, folder);
+  stack.use(lockNode(journal));
   const connection = await connectNats(nats);
   stack.defer(() => connection.close());
+  await checkAlone(connection, node);
   const service = new EbsService({
     ...{ node, store, key, journal, files: realFiles, seam: MACHINE, report },
     exporter,
@@ -107,6 +111,35 @@ export async function startNode(terms: NodeTerms): Promise<RunningNode> {
     closed: connection.closed(),
     [Symbol.asyncDispose]: () => ended ??= open.disposeAsync(),
   };
+}
+
+/**
+ * Keeps other processes from a node's folder, as long as the file is open. Two processes of one node take
+ * each other's claims over, and so they ended each other's mounts, over and over.
+ *
+ * @throws {UblkError} `VOLUME_BUSY`
+ */
+function lockNode(journal: string): File {
+  const folder = `${journal}/.ebs`;
+  makeFolders(realFiles, folder);
+  const file = realFiles.open(`${folder}/lock`, { write: true, create: "if-missing" });
+  if (file.lock("exclusive")) return file;
+  file.close();
+  throw new UblkError("VOLUME_BUSY", {
+    operation: `the node's folder ${journal}`,
+    reason: "another ublk-ebs serves from it",
+    hint: "end that one first, or give another folder by --journal and another name by --node",
+  });
+}
+
+/** Checks that no other process has a node's name, wherever it is. @throws {UblkError} `VOLUME_BUSY` */
+async function checkAlone(connection: NatsConnection, node: string): Promise<void> {
+  if (!await isAnswered(connection, node)) return;
+  throw new UblkError("VOLUME_BUSY", {
+    operation: `serve node ${node}`,
+    reason: "another ublk-ebs of that name answers",
+    hint: "end that one first, or give this one another name by --node",
+  });
 }
 
 /** What nodes tell each other, where the servers have JetStream: who has a volume, and is to have it. */

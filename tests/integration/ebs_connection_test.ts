@@ -8,7 +8,7 @@ import {
   assertStringIncludes,
 } from "@std/assert";
 import { connectNats, type NatsTerms } from "../../ebs/nats/connect.ts";
-import { natsPeers } from "../../ebs/nats/peers.ts";
+import { isAnswered, natsPeers } from "../../ebs/nats/peers.ts";
 import { UblkError } from "../../uapi/error.ts";
 import { Cluster } from "../ebs/cluster.ts";
 import { NatsOperator } from "../ebs/nats_jwt.ts";
@@ -154,11 +154,17 @@ Deno.test("EbsServer + one subject that the server refuses + the others are serv
   assertStringIncludes(line, "ebs.delete: ");
 });
 
-Deno.test("natsPeers + a node that serves is there, and no other is", async () => {
+Deno.test("natsPeers + a node that serves is there and answers, and no other does", async () => {
   await using cluster = await Cluster.start();
   await cluster.node("one");
   const peers = natsPeers(cluster.client);
   assertEquals([await peers.isThere("one"), await peers.isThere("two")], [true, false]);
+  const answered = (node: string) => isAnswered(cluster.client, node);
+  assertEquals([await answered("one"), await answered("two")], [true, false]);
+  // A machine that has just gone may be there, but keeps nobody from its name.
+  const gone = cluster.client.subscribe("ebs.gone.status", { callback: () => {} });
+  assertEquals([await peers.isThere("gone"), await answered("gone")], [true, false]);
+  gone.unsubscribe();
 });
 
 Deno.test("EbsServer + a server of NATS that dies and comes back + is served again", async () => {
