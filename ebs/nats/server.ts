@@ -164,7 +164,8 @@ export class EbsServer implements AsyncDisposable {
 
   #disown(volume: string): void {
     for (const subscription of this.#ownerSubscriptions.get(volume) ?? []) {
-      if (!subscription.isClosed()) subscription.unsubscribe();
+      // Not unsubscribed: what the server of NATS had sent already got no answer.
+      if (!subscription.isClosed()) void subscription.drain().catch(() => {});
     }
     this.#ownerSubscriptions.delete(volume);
   }

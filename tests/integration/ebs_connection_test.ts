@@ -167,6 +167,39 @@ Deno.test("natsPeers + a node that serves is there and answers, and no other doe
   gone.unsubscribe();
 });
 
+Deno.test("EbsServer + requests about a volume while it is unmounted + each has an answer, or nobody", async () => {
+  await using cluster = await Cluster.start();
+  const { service } = await cluster.node("one");
+  await service.create({ id: "v", bytes: 64 << 20 });
+  const body = JSON.stringify({ schema_version: 1, volume_id: "v" });
+  const outcomes = new Set<string>();
+  for (let round = 0; round < 3; round++) {
+    await service.mount({ volume: "v", access: "unix", readOnly: false });
+    let isOver = false;
+    const asked: Promise<void>[] = [];
+    const asking = (async () => {
+      while (!isOver) {
+        for (let nth = 0; nth < 20; nth++) {
+          const subject = "ebs.provider.v1.owner.v.volume.describe";
+          asked.push(
+            cluster.client.request(subject, body, { timeout: 10_000 }).then(
+              () => void outcomes.add("answered"),
+              (error) => void outcomes.add(error.message),
+            ),
+          );
+        }
+        await new Promise((resolve) => setTimeout(resolve, 1));
+      }
+    })();
+    await service.unmount("v");
+    isOver = true;
+    await asking;
+    await Promise.all(asked);
+  }
+  for (const outcome of outcomes) assertMatch(outcome, /^answered$|no responders/);
+  assert(outcomes.has("answered"));
+});
+
 Deno.test("EbsServer + a server of NATS that dies and comes back + is served again", async () => {
   const first = await NatsServer.start();
   const port = new URL(first.url).port;
