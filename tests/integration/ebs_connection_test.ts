@@ -200,6 +200,32 @@ Deno.test("EbsServer + requests about a volume while it is unmounted + each has 
   assert(outcomes.has("answered"));
 });
 
+Deno.test("EbsServer + a mount that fails while there is no connection + is told of once there is one", async () => {
+  await using cluster = await Cluster.start();
+  const [begun, away] = [Promise.withResolvers<void>(), Promise.withResolvers<void>()];
+  const exporter = {
+    async open(): Promise<never> {
+      begun.resolve();
+      await away.promise;
+      throw new UblkError("VOLUME_BUSY", { operation: "test", reason: "busy", hint: "wait" });
+    },
+    drain: () => Promise.resolve(),
+  };
+  const { service, connection } = await cluster.node("one", { exporter });
+  await service.create({ id: "v", bytes: 64 << 20 });
+  const told = cluster.next("ebs.mount.response");
+  await cluster.client.flush();
+  cluster.client.publish("ebs.one.mount", JSON.stringify({ Name: "v" }), { reply: "nobody" });
+  await begun.promise;
+  await connection.reconnect();
+  for await (const { type } of connection.status()) if (type === "disconnect") break;
+  // It dials anew 2 s after it dialled first.
+  away.resolve();
+  const timer = setTimeout(() => cluster.client.publish("ebs.mount.response", "{}"), 20_000);
+  assertStringIncludes((await told).Error ?? "", "busy");
+  clearTimeout(timer);
+});
+
 Deno.test("EbsServer + a server of NATS that dies and comes back + is served again", async () => {
   const first = await NatsServer.start();
   const port = new URL(first.url).port;
