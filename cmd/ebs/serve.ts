@@ -75,6 +75,7 @@ function termsOf(values: Values<typeof SERVE_FLAGS>): NodeTerms {
       durability: values.durability as NodeTerms["disk"]["durability"],
     },
     connections: values.connections,
+    replicas: values.replicas,
     openFiles: openFilesLimit(readSmallFile("/proc/self/limits")),
     sockets: path(values.sockets ?? `${journal}/.ebs/sockets`),
     report: (line) => logLine(LOG_WARN, line),

@@ -118,6 +118,14 @@ export const SERVE_FLAGS = [
     placeholder: "NAME",
     help: "The availability zone of volumes that name none. Default: none.",
   },
+  {
+    name: "replicas",
+    kind: "integer",
+    min: 1,
+    max: 5,
+    placeholder: "N",
+    help: "Servers of NATS that keep the claims and records. Default: 3 if there are 3, else 1.",
+  },
   { name: "quiet", kind: "switch", help: "Print nothing, and log warnings and errors only." },
   ...NATS_FLAGS,
 ] as const satisfies readonly Flag[];

@@ -228,7 +228,7 @@ export class Claims implements Exclusion, Disposable {
         return;
       }
       const entry = await bucket.get(keyOf(volume));
-      if (entry === undefined) return this.#lose(claim, "it ran out, or somebody deleted it");
+      if (entry === undefined) return await this.#restore(claim, value);
       if (!isOf(claim, entry)) {
         return this.#lose(claim, `${decodeClaim(entry.value).owner} has claimed it`);
       }
@@ -240,6 +240,22 @@ export class Claims implements Exclusion, Disposable {
       const longest = bucket.ttlMs * LONGEST_PAUSE;
       const ms = Math.min(longest, PAUSE_MS * 2 ** claim.failures++);
       claim.dueAt = seam.elapsed() + ms * (1 + this.#random()) / 2;
+    }
+  }
+
+  /**
+   * Claims again what is gone from the bucket before its time, unless another has claimed it since. It was
+   * given up, and so a bucket that was lost ended the mounts of all nodes.
+   */
+  async #restore(claim: HeldClaim, value: Uint8Array): Promise<void> {
+    const { bucket, seam } = this.#parts;
+    if (!claim.isHeld) return this.#lose(claim, "it ran out, or somebody deleted it");
+    const sentAt = seam.elapsed();
+    const revision = await bucket.create(keyOf(claim.volume), value);
+    if (revision === undefined) claim.dueAt = seam.elapsed();
+    else {
+      claim.restored(revision, sentAt);
+      claim.dueAt = sentAt + this.#renewMs * (1 - this.#random() / 16);
     }
   }
 

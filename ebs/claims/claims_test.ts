@@ -234,11 +234,50 @@ Deno.test("a claim that comes and goes under an attempt is asked for again, not 
   assert(asked > 3 && asked < 20, `${asked} attempts`);
 });
 
-Deno.test("a claim that an operator deleted is lost at its next renewal", async () => {
+Deno.test("a claim that is gone from the bucket before its time is made again", async () => {
   const cluster = new Cluster();
-  const claim = await cluster.claim(cluster.node("a"), "v");
+  const [a, b] = [cluster.node("a"), cluster.node("b")];
+  const claim = await cluster.claim(a, "v");
+  for (let round = 0; round < 3; round++) {
+    await cluster.bucket.delete("v", claim.revision);
+    await cluster.time.pass(CLAIM_TTL_MS);
+    assert(claim.isHeld, `round ${round}`);
+    await assertRejects(() => cluster.claim(b, "v"), UblkError, "a has it");
+  }
+  assertEquals((await cluster.time.until(b.claims.holder("v")))?.generation, claim.generation);
+  await cluster.time.until(claim.release());
+  assert((await cluster.claim(b, "v")).isHeld, "it was released as it stands");
+});
+
+Deno.test("a claim that is gone, and then another's, is lost at its next renewal", async () => {
+  const cluster = new Cluster();
+  const [a, b] = [cluster.node("a"), cluster.node("b")];
+  const claim = await cluster.claim(a, "v");
   await cluster.bucket.delete("v", claim.revision);
-  assertStringIncludes(await cluster.time.until(claim.lost, 16_000), "deleted");
+  const others = await cluster.claim(b, "v");
+  assertStringIncludes(await cluster.time.until(claim.lost, 16_000), "b has claimed it");
+  await cluster.time.pass(CLAIM_TTL_MS);
+  assert(others.isHeld);
+});
+
+Deno.test("a claim that is gone is not made again once its time is over", async () => {
+  const cluster = new Cluster();
+  const { random, time } = cluster;
+  let slept = 0;
+  let created = 0;
+  // The machine sleeps while the answer is on its way.
+  const bucket = Object.assign(Object.create(cluster.bucket) as MemoryKeyValue, {
+    ttlMs: CLAIM_TTL_MS,
+    create: () => Promise.resolve(++created),
+    update: () => Promise.resolve(undefined),
+    get: () => Promise.resolve(void (slept = CLAIM_TTL_MS)),
+  });
+  const seam = { now: () => 0, uuid: () => "1", elapsed: () => time.now + slept };
+  const claims = new Claims({ bucket, node: "a", seam, random, timer: time.after });
+  const claim = await claims.claim("v");
+  assertStringIncludes(await time.until(claim.lost, 16_000), "it ran out, or somebody deleted it");
+  await time.pass(CLAIM_TTL_MS);
+  assertEquals(created, 1);
 });
 
 Deno.test("what is released during a renewal, or after one whose answer was lost, is gone", async () => {

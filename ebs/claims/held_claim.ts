@@ -103,6 +103,15 @@ export class HeldClaim implements Claim {
     this.#endAt = this.#endOf(sentAt);
   }
 
+  /** It was gone from the bucket, and the claim that was made again at a time has arrived. */
+  restored(revision: number, sentAt: number): void {
+    if (this.#state !== "held") return;
+    // Revisions of a bucket that was made again begin anew.
+    this.revision = revision;
+    this.failures = 0;
+    this.#endAt = this.#endOf(sentAt);
+  }
+
   /** It may be another's. */
   lose(reason: Reason): void {
     if (this.#state !== "held") return;

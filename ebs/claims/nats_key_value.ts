@@ -9,7 +9,7 @@
 
 import type { KV } from "@nats-io/kv";
 import type { NatsConnection } from "@nats-io/transport-node";
-import { UblkError } from "../../uapi/error.ts";
+import { thrownText, UblkError } from "../../uapi/error.ts";
 import {
   type KeyValue,
   type KeyValueChange,
@@ -17,8 +17,17 @@ import {
   KeyValueError,
 } from "./key_value.ts";
 
-/** JetStream's code of a write whose expected revision is not the key's. */
-const WRONG_LAST_SEQUENCE = 10071;
+/**
+ * JetStream's codes of a write whose expected revision is not the key's. The second is that of a bucket
+ * on several servers, while another write is under way.
+ */
+const WRONG_LAST_SEQUENCE: ReadonlySet<unknown> = new Set([10071, 10164]);
+/** Its codes of more replicas than there are servers: without a cluster, and in one. */
+const TOO_FEW_SERVERS: ReadonlySet<unknown> = new Set([10074, 10005]);
+/** Its code of a stream that is not there. */
+const STREAM_NOT_FOUND = 10059;
+/** Servers that keep a bucket, if there are so many, and otherwise one. */
+const REPLICAS = 3;
 /** A request without an answer has failed after so long, in milliseconds. */
 const TIMEOUT_MS = 5000;
 /** The server's error of a stream whose subjects another one has. */
@@ -41,9 +50,9 @@ export interface NatsBucketOptions {
    */
   readonly ttlMs: number;
   /**
-   * Servers that keep the bucket, if it has to be made.
+   * Servers that keep the bucket, if it has to be made: 5 at most.
    *
-   * @default 1
+   * @default 3 in a cluster of so many, else 1
    */
   readonly replicas?: number;
   /**
@@ -55,42 +64,81 @@ export interface NatsBucketOptions {
 }
 
 /**
- * Opens a bucket, and makes it if it is missing.
+ * Opens a bucket, and makes it if it is missing; also later, as soon as a call finds that it is gone. It
+ * is empty then.
  *
  * @throws {KeyValueError} if the server cannot be reached, or has no JetStream.
  * @throws {UblkError} `INVALID_ARGUMENT` if entries of the bucket live for ever and must not, or the
- *   other way about.
+ *   other way about, or if there are not as many servers as replicas.
  */
 export async function openNatsBucket(options: NatsBucketOptions): Promise<NatsKeyValue> {
-  const { connection, bucket, ttlMs, replicas = 1, timeoutMs = TIMEOUT_MS } = options;
-  const [{ Kvm }, { jetstream }] = await Promise.all([
+  const { connection, bucket, ttlMs, replicas, timeoutMs = TIMEOUT_MS } = options;
+  const [{ Kvm }, { jetstream, jetstreamManager }, { headers }] = await Promise.all([
     import("@nats-io/kv"),
     import("@nats-io/jetstream"),
+    import("@nats-io/transport-node"),
   ]);
   return await asked(`open the bucket ${bucket}`, async () => {
-    const manager = new Kvm(jetstream(connection, { timeout: timeoutMs }));
-    const make = () =>
-      manager.create(bucket, {
-        ...{ ttl: ttlMs, replicas, history: 1, allow_direct: false },
-      });
-    const kv = await madeByOne(make);
+    const client = jetstream(connection, { timeout: timeoutMs });
+    const { streams } = await jetstreamManager(connection, { timeout: timeoutMs });
+    const manager = new Kvm(client);
+    const make = (ttl: number) =>
+      madeByOne(() =>
+        madeOf(replicas, (count) =>
+          manager.create(bucket, {
+            ...{ ttl, replicas: count, history: 1, allow_direct: false },
+          }))
+      );
+    const kv = await make(ttlMs);
     const { ttl } = await kv.status();
     if ((ttl === 0) !== (ttlMs === 0)) throw wrongLife(bucket, ttl, ttlMs);
-    return new NatsKeyValue(kv, ttl, bucket);
+    // With the life that it had: whoever has claims in it counts on that.
+    return new NatsKeyValue({
+      ...{ kv, ttlMs: ttl, bucket, makeAgain: () => make(ttl) },
+      async mark(key, revision) {
+        const marker = headers();
+        marker.set("KV-Operation", "DEL");
+        const expect = { lastSubjectSequence: revision };
+        const { seq } = await client.publish(`$KV.${bucket}.${key}`, "", {
+          ...{ headers: marker, expect },
+        });
+        return seq;
+      },
+      async purge(key, seq) {
+        await streams.purge(`KV_${bucket}`, { filter: `$KV.${bucket}.${key}`, seq: seq + 1 });
+      },
+    });
   });
+}
+
+/** The parts of a {@linkcode NatsKeyValue}. */
+export interface NatsKeyValueParts {
+  /** The open bucket. */
+  readonly kv: KV;
+  /** An entry's life in milliseconds; 0 for ever. */
+  readonly ttlMs: number;
+  /** The bucket's name. */
+  readonly bucket: string;
+  /** Makes the bucket if it is missing. */
+  readonly makeAgain: () => Promise<unknown>;
+  /** Marks a key that still has a revision as deleted. @returns The marker's revision. */
+  readonly mark: (key: string, revision: number) => Promise<number>;
+  /** Removes what a key has had up to a revision, and with it. */
+  readonly purge: (key: string, revision: number) => Promise<void>;
 }
 
 /** A bucket of JetStream. */
 export class NatsKeyValue implements KeyValue {
   readonly ttlMs: number;
+  readonly #parts: NatsKeyValueParts;
   readonly #kv: KV;
-  readonly #bucket: string;
+  #making: Promise<unknown> | undefined = undefined;
 
   /** Takes over an open bucket. See {@linkcode openNatsBucket}. */
-  constructor(kv: KV, ttlMs: number, bucket: string) {
-    this.#kv = kv;
-    this.ttlMs = ttlMs;
-    this.#bucket = bucket;
+  constructor(parts: NatsKeyValueParts) {
+    this.ttlMs = parts.ttlMs;
+    this.#parts = parts;
+    this.#kv = parts.kv;
   }
 
   create(key: string, value: Uint8Array): Promise<number | undefined> {
@@ -98,7 +146,7 @@ export class NatsKeyValue implements KeyValue {
   }
 
   get(key: string): Promise<KeyValueEntry | undefined> {
-    return asked(`${this.#bucket}: get ${key}`, async () => {
+    return this.#ask(`get ${key}`, async () => {
       const entry = await this.#kv.get(key);
       return entry === null || entry.operation !== "PUT" ? undefined : entryOf(entry);
     });
@@ -109,15 +157,25 @@ export class NatsKeyValue implements KeyValue {
   }
 
   async delete(key: string, revision: number): Promise<boolean> {
-    const deleted = await this.#swap(`delete ${key}`, async () => {
-      await this.#kv.delete(key, { previousSeq: revision });
-      return revision;
-    });
-    return deleted !== undefined;
+    const marker = await this.#swap(`delete ${key}`, () => this.#parts.mark(key, revision));
+    if (marker === undefined) return false;
+    // Markers run out with a bucket's entries. Where those live for ever, so did one marker for each key
+    // that there had ever been.
+    if (this.ttlMs === 0) await this.#forget(key, marker);
+    return true;
+  }
+
+  /** What has been written since stays. A marker that stays is no error. */
+  async #forget(key: string, marker: number): Promise<void> {
+    try {
+      await this.#parts.purge(key, marker);
+    } catch {
+      // The next deletion of the key removes it.
+    }
   }
 
   keys(parts: string): Promise<string[]> {
-    return asked(`${this.#bucket}: list ${parts}`, async () => {
+    return this.#ask(`list ${parts}`, async () => {
       const keys: string[] = [];
       const found = await this.#kv.keys(filterOf(parts));
       let isLate = false;
@@ -137,8 +195,8 @@ export class NatsKeyValue implements KeyValue {
   }
 
   async watch(parts: string, changed: (change: KeyValueChange) => void): Promise<AsyncDisposable> {
-    const entries = await asked(
-      `${this.#bucket}: watch ${parts}`,
+    const entries = await this.#ask(
+      `watch ${parts}`,
       () => this.#kv.watch({ key: filterOf(parts) }),
     );
     const told = (async () => {
@@ -157,13 +215,58 @@ export class NatsKeyValue implements KeyValue {
 
   /** Makes a change that depends on a revision. @returns Undefined if it was another one. */
   async #swap(what: string, change: () => Promise<number>): Promise<number | undefined> {
-    return await asked(`${this.#bucket}: ${what}`, async () => {
+    return await this.#ask(what, async () => {
       try {
         return await change();
       } catch (error) {
-        if ((error as { code?: unknown }).code === WRONG_LAST_SEQUENCE) return undefined;
+        if (WRONG_LAST_SEQUENCE.has(codeOf(error))) return undefined;
         throw error;
       }
+    });
+  }
+
+  /**
+   * Asks once more if the bucket was gone. It was only made at the start: once its servers had lost it, or
+   * somebody had deleted it, every call failed until the nodes were started anew.
+   */
+  #ask<T>(what: string, ask: () => Promise<T>): Promise<T> {
+    return asked(`${this.#parts.bucket}: ${what}`, async () => {
+      try {
+        return await ask();
+      } catch (error) {
+        if (!isGone(error)) throw error;
+        await (this.#making ??= this.#parts.makeAgain().finally(() => this.#making = undefined));
+        return await ask();
+      }
+    });
+  }
+}
+
+function codeOf(error: unknown): unknown {
+  return (error as { code?: unknown }).code;
+}
+
+/** Whether a call found no bucket. To a write, nobody answers then. */
+function isGone(error: unknown): boolean {
+  return codeOf(error) === STREAM_NOT_FOUND ||
+    error instanceof Error && error.name === "JetStreamNotEnabled";
+}
+
+/** Makes a bucket with as many replicas as are asked for, or as there can be. */
+async function madeOf(
+  replicas: number | undefined,
+  make: (replicas: number) => Promise<KV>,
+): Promise<KV> {
+  try {
+    return await make(replicas ?? REPLICAS);
+  } catch (error) {
+    if (!TOO_FEW_SERVERS.has(codeOf(error))) throw error;
+    if (replicas === undefined) return await make(1);
+    throw new UblkError("INVALID_ARGUMENT", {
+      operation: `make a bucket with ${replicas} replicas`,
+      reason: thrownText(error),
+      hint: "ask for fewer, or add servers of NATS to the cluster",
+      cause: error,
     });
   }
 }
@@ -186,8 +289,7 @@ async function madeByOne(make: () => Promise<KV>): Promise<KV> {
     try {
       return await make();
     } catch (error) {
-      const isOverlap = (error as { code?: number }).code === SUBJECTS_OVERLAP;
-      if (!isOverlap || left === 0) throw error;
+      if (codeOf(error) !== SUBJECTS_OVERLAP || left === 0) throw error;
       await new Promise((resolve) => setTimeout(resolve, PAUSE_MS));
     }
   }

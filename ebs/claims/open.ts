@@ -18,9 +18,9 @@ export interface OpenClaimsOptions {
   /** The node's name, which no other has. */
   readonly node: string;
   /**
-   * Servers that keep the bucket, if it has to be made: 1, 3 or 5.
+   * Servers that keep the bucket, if it has to be made: 5 at most.
    *
-   * @default 1
+   * @default 3 in a cluster of so many, else 1
    */
   readonly replicas?: number;
 }
@@ -31,7 +31,8 @@ export interface OpenClaimsOptions {
  *
  * @returns Undefined if the server has no JetStream: then the stores of volumes alone say who has them.
  * @throws {KeyValueError} if the server cannot be reached.
- * @throws {UblkError} `INVALID_ARGUMENT` if entries of the bucket live for ever.
+ * @throws {UblkError} `INVALID_ARGUMENT` if entries of the bucket live for ever, or if
+ *   there are not as many servers as replicas.
  */
 export async function openClaims(options: OpenClaimsOptions): Promise<Claims | undefined> {
   const { connection, node, replicas } = options;

@@ -4,8 +4,14 @@
  * @module
  */
 
-import type { Authenticator, ConnectionOptions, NatsConnection } from "@nats-io/transport-node";
+import type {
+  Authenticator,
+  ConnectionOptions,
+  NatsConnection,
+  Server,
+} from "@nats-io/transport-node";
 import { thrownText, UblkError } from "../../uapi/error.ts";
+import { CLAIM_TTL_MS } from "../claims/record.ts";
 import { takeAlert } from "./aftermath.ts";
 
 /** Where NATS is, and who connects. All secrets are in files, which are read anew at each attempt. */
@@ -38,6 +44,14 @@ export interface NatsTerms {
 
 const DEFAULT_SERVER = "nats://127.0.0.1:4222";
 const CONNECT_MS = 10_000;
+/**
+ * How often a server is pinged, in milliseconds, and how many pings it may leave without an answer. A
+ * claim that was just to be renewed when its server vanished has 27 s left. After three intervals, 15 s,
+ * another server is dialled. The client's own 120 s were so long that claims ended, and their mounts,
+ * though other servers were there.
+ */
+const PING_MS = CLAIM_TTL_MS / 9;
+const MOST_PINGS = 2;
 
 /** Connects. A connection that breaks is made again, for as long as it takes. @throws {UblkError} */
 export async function connectNats(terms: NatsTerms): Promise<NatsConnection> {
@@ -48,6 +62,9 @@ export async function connectNats(terms: NatsTerms): Promise<NatsConnection> {
     ...{ servers, name: terms.name, timeout: terms.timeoutMs ?? CONNECT_MS },
     // Otherwise it gives up after ten attempts.
     maxReconnectAttempts: -1,
+    ...{ pingInterval: PING_MS, maxPingOut: MOST_PINGS },
+    // Otherwise it dials the one that it has just lost once more, and waits for it.
+    reconnectToServer: longestUnused,
     // Otherwise it gives up after two refusals, also if there was a connection between them, and a
     // node's mounts would end because a server was started for a moment with other users.
     ignoreAuthErrorAbort: true,
@@ -65,6 +82,11 @@ export async function connectNats(terms: NatsTerms): Promise<NatsConnection> {
       cause: error,
     });
   }
+}
+
+/** The server that was dialled longest ago. */
+function longestUnused(servers: readonly Readonly<Server>[]): Readonly<Server> {
+  return servers.reduce((one, other) => other.lastConnect < one.lastConnect ? other : one);
 }
 
 type Authenticators = Pick<

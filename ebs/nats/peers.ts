@@ -11,12 +11,31 @@ import type { Peers } from "../peers.ts";
 /** How long a node may take to answer, in milliseconds. */
 const ANSWER_MS = 2000;
 
+type Asked = Pick<NatsConnection, "request">;
+
+function askStatus(connection: Asked, node: string): Promise<unknown> {
+  return connection.request(`ebs.${node}.status`, "{}", { timeout: ANSWER_MS });
+}
+
+/**
+ * Whether somebody answers to a node's name. A machine that has just gone does not, though its server of
+ * NATS may take it for one that is there.
+ */
+export async function isAnswered(connection: Asked, node: string): Promise<boolean> {
+  try {
+    await askStatus(connection, node);
+    return true;
+  } catch {
+    return false;
+  }
+}
+
 /** The nodes that are connected to the same servers. */
-export function natsPeers(connection: Pick<NatsConnection, "request">): Peers {
+export function natsPeers(connection: Asked): Peers {
   return {
     async isThere(node) {
       try {
-        await connection.request(`ebs.${node}.status`, "{}", { timeout: ANSWER_MS });
+        await askStatus(connection, node);
         return true;
       } catch (error) {
         // A node that is slow is there. That nobody listens, the server says at once.

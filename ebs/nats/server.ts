@@ -38,6 +38,8 @@ const STILL_AT_WORK = new EbsError("unavailable", "still at work; ask again for 
 const PASSED_ON_MS = 27_000;
 /** For so much longer an answer of another node is waited for than one of this node. */
 const LONGER_MS = 2_500;
+/** How long what nobody asks for again is published again if the connection breaks, in milliseconds. */
+const PUBLISH_MS = 60_000;
 /** The header with the subject of a request that is passed on. */
 const SUBJECT_HEADER = "Ublk-Subject";
 /** Bytes of the headers of such a request, without the subject: their version, its name, line breaks. */
@@ -164,7 +166,8 @@ export class EbsServer implements AsyncDisposable {
 
   #disown(volume: string): void {
     for (const subscription of this.#ownerSubscriptions.get(volume) ?? []) {
-      if (!subscription.isClosed()) subscription.unsubscribe();
+      // Not unsubscribed: what the server of NATS had sent already got no answer.
+      if (!subscription.isClosed()) void subscription.drain().catch(() => {});
     }
     this.#ownerSubscriptions.delete(volume);
   }
@@ -310,15 +313,36 @@ export class EbsServer implements AsyncDisposable {
   }
 
   #publish(subject: string, body: unknown): void {
-    this.#publishData(subject, JSON.stringify(body));
+    void this.#publishSurely(subject, JSON.stringify(body));
   }
 
-  #publishData(subject: string, data: string | Uint8Array): void {
+  /**
+   * Publishes what nobody asks for again, until a server has it; it may have it twice then. The client
+   * forgets what was published before it dials anew, so the end of a snapshot that came just then was told
+   * to nobody.
+   */
+  async #publishSurely(subject: string, data: string): Promise<void> {
+    const { connection, report } = this.#parts;
+    const endMs = performance.now() + PUBLISH_MS;
+    while (this.#publishData(subject, data)) {
+      try {
+        return await connection.flush();
+      } catch (error) {
+        // This comes when the client dials anew, or when it is closed.
+        if (performance.now() > endMs) return report(`${subject}: ${thrownText(error)}`);
+      }
+    }
+  }
+
+  /** @returns Whether the client has it. */
+  #publishData(subject: string, data: string | Uint8Array): boolean {
     const { connection, report } = this.#parts;
     try {
       connection.publish(subject, data);
+      return true;
     } catch (error) {
       report(`${subject}: ${thrownText(error)}`);
+      return false;
     }
   }
 

@@ -13,9 +13,15 @@ import { WANTED_BUCKET, WantedVolumes } from "./wanted.ts";
  * Opens the bucket of what is to be, and makes it if it is missing. The connection stays the caller's.
  *
  * @throws {KeyValueError} if the server cannot be reached, or has no JetStream.
- * @throws {UblkError} `INVALID_ARGUMENT` if entries of the bucket run out.
+ * @param replicas Servers that keep the bucket, if it has to be made; by default 3 in a cluster of so
+ *   many, else 1.
+ * @throws {UblkError} `INVALID_ARGUMENT` if entries of the bucket run out, or if there are not as many
+ *   servers as replicas.
  */
-export async function openWanted(connection: NatsConnection): Promise<WantedVolumes> {
-  const bucket = await openNatsBucket({ connection, bucket: WANTED_BUCKET, ttlMs: 0 });
+export async function openWanted(
+  connection: NatsConnection,
+  replicas?: number,
+): Promise<WantedVolumes> {
+  const bucket = await openNatsBucket({ connection, bucket: WANTED_BUCKET, ttlMs: 0, replicas });
   return new WantedVolumes({ bucket, clock: () => MACHINE.clock() });
 }

@@ -67,6 +67,35 @@ Deno.test("ublk-ebs serve + killed with a mount + has it again with all that was
   }
 });
 
+Deno.test("ublk-ebs serve + a second process of the node + is refused, until the first has gone", async () => {
+  using scratch = new Scratch();
+  await using nats = await NatsServer.start();
+  const line = (node: string, journal: string) => [
+    ...["serve", "--node", node, "--nats", nats.url, "--journal-size", "16M"],
+    ...["--store", `${scratch.path}/store`, "--journal", `${scratch.path}/${journal}`],
+  ];
+  const start = async (node: string, journal: string) =>
+    await new Serving(commandLine("ublk-ebs", line(node, journal))).announced();
+  const refused = async (node: string, journal: string, message: RegExp) =>
+    assertOneLine(await runCommand("ublk-ebs", line(node, journal)), 1, message);
+  const SAME_FOLDER = /the node's folder .+: another ublk-ebs serves from it; end that one first/;
+  const SAME_NAME = /serve node one: another ublk-ebs of that name answers; end that one first/;
+  {
+    await using first = await start("one", "a");
+    await refused("one", "a", SAME_FOLDER);
+    await refused("two", "a", SAME_FOLDER);
+    // As from another machine.
+    await refused("one", "b", SAME_NAME);
+    first.child.kill("SIGKILL");
+    await first.child.status;
+  }
+  // It neither has to end in order, nor with its machine: nobody answers then.
+  const again = await start("one", "a");
+  assertEquals(await again.end(), 0, again.log);
+  const elsewhere = await start("one", "b");
+  assertEquals(await elsewhere.end(), 0, elsewhere.log);
+});
+
 Deno.test("ublk-ebs serve + --durability store + what was flushed is in the store when it is killed", async () => {
   using scratch = new Scratch();
   await using nats = await NatsServer.start({ jetStream: false });

@@ -8,11 +8,12 @@ import {
   assertStringIncludes,
 } from "@std/assert";
 import { connectNats, type NatsTerms } from "../../ebs/nats/connect.ts";
-import { natsPeers } from "../../ebs/nats/peers.ts";
+import { isAnswered, natsPeers } from "../../ebs/nats/peers.ts";
 import { UblkError } from "../../uapi/error.ts";
 import { Cluster } from "../ebs/cluster.ts";
 import { NatsOperator } from "../ebs/nats_jwt.ts";
 import { NatsServer } from "../ebs/nats_server.ts";
+import { SilentRelay } from "../ebs/silent_relay.ts";
 import { run, Scratch } from "../scratch.ts";
 import { assertOneLine, runCommand } from "./_run_command.ts";
 
@@ -153,11 +154,76 @@ Deno.test("EbsServer + one subject that the server refuses + the others are serv
   assertStringIncludes(line, "ebs.delete: ");
 });
 
-Deno.test("natsPeers + a node that serves is there, and no other is", async () => {
+Deno.test("natsPeers + a node that serves is there and answers, and no other does", async () => {
   await using cluster = await Cluster.start();
   await cluster.node("one");
   const peers = natsPeers(cluster.client);
   assertEquals([await peers.isThere("one"), await peers.isThere("two")], [true, false]);
+  const answered = (node: string) => isAnswered(cluster.client, node);
+  assertEquals([await answered("one"), await answered("two")], [true, false]);
+  // A machine that has just gone may be there, but keeps nobody from its name.
+  const gone = cluster.client.subscribe("ebs.gone.status", { callback: () => {} });
+  assertEquals([await peers.isThere("gone"), await answered("gone")], [true, false]);
+  gone.unsubscribe();
+});
+
+Deno.test("EbsServer + requests about a volume while it is unmounted + each has an answer, or nobody", async () => {
+  await using cluster = await Cluster.start();
+  const { service } = await cluster.node("one");
+  await service.create({ id: "v", bytes: 64 << 20 });
+  const body = JSON.stringify({ schema_version: 1, volume_id: "v" });
+  const outcomes = new Set<string>();
+  for (let round = 0; round < 3; round++) {
+    await service.mount({ volume: "v", access: "unix", readOnly: false });
+    let isOver = false;
+    const asked: Promise<void>[] = [];
+    const asking = (async () => {
+      while (!isOver) {
+        for (let nth = 0; nth < 20; nth++) {
+          const subject = "ebs.provider.v1.owner.v.volume.describe";
+          asked.push(
+            cluster.client.request(subject, body, { timeout: 10_000 }).then(
+              () => void outcomes.add("answered"),
+              (error) => void outcomes.add(error.message),
+            ),
+          );
+        }
+        await new Promise((resolve) => setTimeout(resolve, 1));
+      }
+    })();
+    await service.unmount("v");
+    isOver = true;
+    await asking;
+    await Promise.all(asked);
+  }
+  for (const outcome of outcomes) assertMatch(outcome, /^answered$|no responders/);
+  assert(outcomes.has("answered"));
+});
+
+Deno.test("EbsServer + a mount that fails while there is no connection + is told of once there is one", async () => {
+  await using cluster = await Cluster.start();
+  const [begun, away] = [Promise.withResolvers<void>(), Promise.withResolvers<void>()];
+  const exporter = {
+    async open(): Promise<never> {
+      begun.resolve();
+      await away.promise;
+      throw new UblkError("VOLUME_BUSY", { operation: "test", reason: "busy", hint: "wait" });
+    },
+    drain: () => Promise.resolve(),
+  };
+  const { service, connection } = await cluster.node("one", { exporter });
+  await service.create({ id: "v", bytes: 64 << 20 });
+  const told = cluster.next("ebs.mount.response");
+  await cluster.client.flush();
+  cluster.client.publish("ebs.one.mount", JSON.stringify({ Name: "v" }), { reply: "nobody" });
+  await begun.promise;
+  await connection.reconnect();
+  for await (const { type } of connection.status()) if (type === "disconnect") break;
+  // It dials anew 2 s after it dialled first.
+  away.resolve();
+  const timer = setTimeout(() => cluster.client.publish("ebs.mount.response", "{}"), 20_000);
+  assertStringIncludes((await told).Error ?? "", "busy");
+  clearTimeout(timer);
 });
 
 Deno.test("EbsServer + a server of NATS that dies and comes back + is served again", async () => {
@@ -185,6 +251,31 @@ Deno.test("EbsServer + a server of NATS that dies and comes back + is served aga
       await new Promise((resolve) => setTimeout(resolve, 100));
     }
   }
+});
+
+Deno.test("connectNats + a server whose host vanishes + goes to the other one before a claim ends", async () => {
+  await using one = await NatsServer.start({ jetStream: false });
+  await using two = await NatsServer.start({ jetStream: false });
+  await using first = new SilentRelay(one.url);
+  await using second = new SilentRelay(two.url);
+  const relays = [first, second];
+  const servers = relays.map(({ address }) => `nats://${address}`);
+  const connection = await connectNats({ servers, name: "test" });
+  const before = connection.getServer();
+  relays.find(({ address }) => address === before)!.silence();
+  // A claim that was just to be renewed has 27 s left, and a renewal takes its time. To dial the silent
+  // server once more would take 10 s.
+  const timer = setTimeout(() => connection.close(), 22_000);
+  const events = [];
+  for await (const { type } of connection.status()) {
+    events.push(type);
+    if (type === "reconnect" || type === "close") break;
+  }
+  clearTimeout(timer);
+  assertEquals(events.at(-1), "reconnect", events.join());
+  assert(connection.getServer() !== before, before);
+  await connection.flush();
+  await connection.close();
 });
 
 Deno.test("connectNats + servers that refuse it time and again + has a connection once they let it in", async () => {

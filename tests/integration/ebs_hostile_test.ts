@@ -231,6 +231,10 @@ Deno.test("permissions of docs/ebs.md + a node serves, a tenant sees only what i
   const body = { volume_id: "vol-1", capacity_range: { required_bytes: 64 * MIB } };
   assertEquals((await cluster.provider("volume.create", body)).volume.id, "vol-1");
   assertMatchUri(await cluster.provider("one.mount", { volume_id: "vol-1", node_id: "one" }));
+  const told = ["mount", "unmount"].map((verb) => cluster.next(`ebs.${verb}.response`));
+  await cluster.ask("ebs.one.mount", { Name: "vol-1" });
+  await cluster.ask("ebs.one.unmount", { Name: "vol-1" });
+  assertEquals((await Promise.all(told)).map(({ Mounted }) => Mounted), [true, false]);
   const watcher = await connectNats({ servers: [cluster.nats.url], name: "w", ...login("watch") });
   try {
     const asked = await watcher.request("ebs.describevolumes", "{}");
