@@ -17,7 +17,6 @@ import type { CatalogEntry } from "./format/catalog.ts";
 import type { Compression } from "./format/compression.ts";
 import type { Manifest } from "./format/manifest.ts";
 import type { Head } from "./format/head.ts";
-import { NO_UUID } from "./format/record.ts";
 import { segmentPaths } from "./journal/files.ts";
 import { forgetIdentity, type JournalIdentity, mayBeOf, readIdentity } from "./journal/identity.ts";
 import { removeDoor } from "./marks/door.ts";
