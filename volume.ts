@@ -72,6 +72,7 @@ export { openStore, type OpenStoreOptions } from "./store/open.ts";
 export type { S3Credentials } from "./store/s3/credentials.ts";
 export {
   type ByteRange,
+  type DeleteTerms,
   type GetTerms,
   type ListedObject,
   type Store,

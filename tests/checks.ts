@@ -43,6 +43,7 @@ const ELSEWHERE = ["tests/ceph/", "tests/e2e/", "tests/integration/", "tests/lon
  */
 export const ALONE: Readonly<Record<string, string>> = {
   "uring/": "descriptors, mappings, signals and threads are the process's",
+  "backends/claimed_file_test.ts": "copies descriptors of the process",
   "backends/memory_test.ts": "measures the process's memory, and what is mapped where",
   "backends/volume_seal_test.ts": "keeps the process from writing core files",
   "backends/zip/memory_test.ts": "measures the process's memory",
@@ -60,6 +61,7 @@ export const ALONE: Readonly<Record<string, string>> = {
   "queue/wait_test.ts": "counts descriptors",
   "store/directory_test.ts": "fills a filesystem, and others' children keep what is removed",
   "volume/map/arena_test.ts": "measures the process's memory, and what is mapped where",
+  "volume/methods_away_test.ts": "changes the environment",
   "volume/s3_test.ts": "changes the environment",
   "vm/turns_test.ts": "takes locks, which are the process's",
 };

@@ -13,7 +13,7 @@ const ROOT = new URL("..", import.meta.url);
 const LAZY: Record<string, readonly string[]> = {
   "backends/zip/directory.ts": ["@zip.js/zip.js"],
   "cmd/line/config_file.ts": ["jsonc-parser", "toml-eslint-parser"],
-  "ebs/claims/nats_key_value.ts": ["@nats-io/jetstream", "@nats-io/kv"],
+  "ebs/claims/nats_key_value.ts": ["@nats-io/jetstream", "@nats-io/kv", "@nats-io/transport-node"],
   "ebs/nats/connect.ts": ["@nats-io/transport-node"],
   "ebs/nats/server.ts": ["@nats-io/transport-node"],
   "store/s3/client.ts": ["aws4fetch"],

@@ -69,7 +69,7 @@ Deno.test("a disk + more FLUSHes than it has places wait for the lease + they fa
   using _environment = withCredentials();
   await using server = new FakeS3();
   await Volume.create("v", { store: server.url, size: "16M" });
-  const disk = await openDisk(optionsOf(server, scratch, "local"), 500);
+  const disk = await openDisk(optionsOf(server, scratch, "local"), 2000);
   await disk.writeAt(filled(1), 0, { fua: true });
   server.faults = () => "reset";
   await pause(1500);

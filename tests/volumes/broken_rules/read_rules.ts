@@ -52,8 +52,8 @@ export const READ_RULES: readonly BrokenRule[] = [
   {
     name: "data is moved without a look at its sum",
     file: "volume/space/moves.ts",
-    text: "if (data.length !== blockSize || sumOf(data) !== sums[one]) {",
-    instead: "if (data.length !== blockSize) {",
+    text: "if (block.length !== blockSize || sumOf(block) !== sums[one]) return one;",
+    instead: "if (block.length !== blockSize) return one;",
     foundBy: ["brokenMoves"],
     seeds: 200,
   },
