@@ -6,7 +6,8 @@
 
 import type { Store } from "../store/store.ts";
 import { isUblkError } from "../uapi/error.ts";
-import { readHead, stateOf } from "../volume/state.ts";
+import { NO_UUID } from "../volume/format/record.ts";
+import { readAnyHead, readHead, stateOf } from "../volume/state.ts";
 import { removeVolume, type RemoveVolumeOptions } from "../volume/list.ts";
 import { ObjectNames } from "../volume/names.ts";
 import { resizeVolume } from "../volume/resize.ts";
@@ -145,6 +146,7 @@ export class Volumes {
       throw new EbsError("unavailable", `volume ${id} ${reason}`);
     }
     let isMade = true;
+    const uuid = await this.#uuidOf(id);
     const head = (await readHead(store, new ObjectNames(id)))?.head;
     const isWritten = head?.attached === true;
     // While this one is at work, another one may be done, and somebody may make a volume of that id: the
@@ -163,9 +165,7 @@ export class Volumes {
     // Its last snapshot may have gone while the store was away.
     if (record.state === "retired") return await this.sweep(id);
     try {
-      const uuid = head?.volume;
-      const how = { force: !isMade, journal, cacheDir, ...uuid !== undefined && { uuid } };
-      if (await this.#remove(id, how)) {
+      if (await this.#remove(id, { force: !isMade, journal, cacheDir, uuid })) {
         await records.delete(record);
       } else await this.#become("retired", record);
     } catch (error) {
@@ -187,8 +187,20 @@ export class Volumes {
   /** Removes a volume that was deleted, if nothing needs it any more. */
   async sweep(id: string): Promise<void> {
     const { records } = this.#parts;
+    const before = await records.get(id);
+    if (before?.state !== "retired") return;
+    const uuid = await this.#uuidOf(id);
     const record = await records.get(id);
-    if (record?.state === "retired" && await this.#remove(id, {})) await records.delete(record);
+    if (record?.state !== "retired" || record.created !== before.created) return;
+    if (await this.#remove(id, { uuid })) await records.delete(record);
+  }
+
+  /**
+   * The volume that has a name, also if it is being removed: one that gets the name after this look is
+   * another one, and stays.
+   */
+  async #uuidOf(id: string): Promise<string> {
+    return (await readAnyHead(this.#parts.store, new ObjectNames(id)))?.head.volume ?? NO_UUID;
   }
 
   /** @returns Whether it is gone; not so if it has snapshots. */
@@ -204,7 +216,13 @@ export class Volumes {
       if (!isUblkError(error)) throw error;
       if (error.code === "VOLUME_NOT_FOUND") return true;
       if (error.code !== "VOLUME_BUSY") throw error;
-      const { head } = await stateOf(store, new ObjectNames(id));
+      const head = (await readHead(store, new ObjectNames(id)))?.head;
+      if (head === undefined) {
+        throw new EbsError(
+          "unavailable",
+          `volume ${id} is being removed by another node; ask again`,
+        );
+      }
       if (head.attached) throw error;
       return false;
     }

@@ -102,7 +102,7 @@ export interface DeleteTerms extends StoreTerms {
    *
    * @default false
    */
-  readonly isLast?: boolean;
+  readonly neverReused?: boolean;
 }
 
 /** A store of objects. Calls may overlap. */

@@ -133,7 +133,7 @@ export async function cloneVolume(
   const head = newHead({ ...state, encrypted: dataKey !== undefined }, seam, time);
   const made = await patiently(() => putFirstHead(opened, names, head, place));
   if (made === undefined) {
-    if (dataKey !== undefined) await plain.delete(names.key(volume));
+    if (dataKey !== undefined) await plain.delete(names.key(volume), { neverReused: true });
     throw lostName(opened, clone, "clone to");
   }
 }

@@ -68,7 +68,7 @@ export async function createVolume(
   const state = { volume, manifest: manifest.number, manifestSum: encoded.sum };
   const head = newHead({ ...state, encrypted: key !== undefined }, seam, time);
   if (await putFirstHead(store, names, head, place) === undefined) {
-    if (key !== undefined) await plain.delete(names.key(volume));
+    if (key !== undefined) await plain.delete(names.key(volume), { neverReused: true });
     throw lostName(store, name, "create");
   }
   return head;

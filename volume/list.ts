@@ -23,8 +23,8 @@ import { removeDoor } from "./marks/door.ts";
 import { removeMarks } from "./marks/file.ts";
 import { isVolumeName, ObjectNames } from "./names.ts";
 import { isOwnChunk, sharedAncestors } from "./owners.ts";
-import { checkRemovable, keptBySnapshots, neededOfRemains, neededOfRemoved } from "./removal.ts";
-import { beginRemoval, deleteHead, endRemoval, isStill, removableHead } from "./remove_head.ts";
+import { isRemovable, keptBySnapshots, neededOfRemains, neededOfRemoved } from "./removal.ts";
+import { beginRemoval, deleteHead, endRemoval, headNow, removableHead } from "./remove_head.ts";
 import { keyOf } from "./opened_store.ts";
 import { MACHINE, type Seam } from "./seam.ts";
 import { Reach } from "./space/reach.ts";
@@ -40,12 +40,12 @@ export async function listVolumes(store: StoreLike): Promise<string[]> {
   for await (const { name } of opened.list("")) {
     const volume = name.replace(/\/head$/, "");
     if (volume === name || !isVolumeName(volume)) continue;
-    if (!await isNone(opened, new ObjectNames(volume))) found.push(volume);
+    if (!await isUnmadeOrRemoved(opened, new ObjectNames(volume))) found.push(volume);
   }
   return found.sort();
 }
 
-async function isNone(store: Store, names: ObjectNames): Promise<boolean> {
+async function isUnmadeOrRemoved(store: Store, names: ObjectNames): Promise<boolean> {
   try {
     return await readHead(store, names) === undefined;
   } catch (error) {
@@ -235,7 +235,7 @@ export interface RemoveVolumeOptions {
  * them; until then no other volume can have the name.
  *
  * First its head says that it is being removed: whatever happens after that, there is no such volume any
- * more, and whoever has it open cannot commit. A call that is refused has changed nothing. Then its
+ * more, and whoever has it open cannot commit. A call that is refused before has changed nothing. Then its
  * catalog is marked, and stays, and the head goes. What an interrupted call has left is removed by the next
  * one, and is in nobody's way until then: a new volume of that name has another UUID, and takes numbers
  * that are free.
@@ -262,16 +262,22 @@ export async function removeVolume(
   if (found?.head !== undefined && found.head.volume !== uuid) throw notFound(opened, name);
   if (journal !== undefined) lockJournal(files, `${journal}/${name}`, stack);
   const removal = { uuid, spareSnapshots, seam };
-  if (found !== undefined) await checkRemovable(opened, names, removal);
-  const begun = found && await beginRemoval(opened, names, found, { force, seam });
-  // Another call was faster.
-  if (found !== undefined && begun === undefined) return;
+  if (found !== undefined && !await isRemovable(opened, names, removal)) {
+    // A call that was interrupted may have begun, and not have found them.
+    await endRemoval(opened, names, found, seam);
+    throw keptBySnapshots(name);
+  }
+  let begun = found && await beginRemoval(opened, names, found, { force, spareSnapshots, seam });
   const objects: string[] = [];
   for await (const object of opened.list(`${name}/`)) {
     if (object.name !== names.head && object.name !== names.catalog) objects.push(object.name);
   }
-  if (begun === undefined && objects.length === 0) throw notFound(opened, name);
-  if (!await isStill(opened, names, begun)) return;
+  if (found === undefined && objects.length === 0) throw notFound(opened, name);
+  const now = await headNow(opened, names, begun);
+  // These may be that one's objects.
+  if (now === "another") return;
+  // Whoever was faster may have been interrupted.
+  if (now === "gone") begun = undefined;
   const needed = begun === undefined
     ? await neededOfRemains(opened, names, { ...removal, objects })
     : await neededOfRemoved(opened, names, { ...removal, objects });
@@ -281,17 +287,18 @@ export async function removeVolume(
   }
   // Who makes a volume of the name from here on begins with numbers after the mark.
   if (begun !== undefined) await deleteHead(opened, names, begun);
-  else if (!await isStill(opened, names, begun)) return;
+  else if (await headNow(opened, names, undefined) === "another") return;
   const marked = (await readCatalog(opened, names))?.catalog;
-  const isItsOwn = marked?.removed !== undefined &&
-    (uuid === undefined || marked.volume === uuid);
   // Nobody else's journal or cache may go.
+  const isItsOwn = marked?.removed !== undefined &&
+    (begun === undefined || uuid === undefined || marked.volume === uuid);
   if (journal !== undefined && isItsOwn) removeJournal(files, `${journal}/${name}`, marked);
-  if (cacheDir !== undefined && isItsOwn) removeCache(files, cachePath(cacheDir, name), marked);
   await releaseAncestors(opened, await ancestorsIn(opened, names, objects), seam);
   for (const object of manifestsLast(names, objects, (object) => object)) {
-    if (!needed.has(object)) await opened.delete(object, { isLast: true });
+    if (!needed.has(object)) await opened.delete(object, { neverReused: true });
   }
+  // In nobody's way, and perhaps another user's.
+  if (cacheDir !== undefined && isItsOwn) removeCache(files, cachePath(cacheDir, name), marked);
 }
 
 /** Locks a volume's journal, if there is one. @throws {UblkError} `VOLUME_BUSY` */

@@ -9,6 +9,8 @@ import { listVolumes, removeVolume, volumeInfo } from "./list.ts";
 import { briefClaim, Committed } from "./committed.ts";
 import { createVolume } from "./create.ts";
 import { NO_UUID } from "./format/record.ts";
+import { ObjectNames } from "./names.ts";
+import { beginRemoval, endRemoval, headNow, removableHead } from "./remove_head.ts";
 import { MACHINE } from "./seam.ts";
 import { createSnapshot, listSnapshots } from "./snapshots.ts";
 import { Volume } from "./volume.ts";
@@ -238,6 +240,30 @@ for (
     });
   });
 }
+
+Deno.test("removeVolume + begun by a call that spares snapshots, and one is there + that is over, and the volume is back", async () => {
+  await inFolder(async ({ journal }) => {
+    const store = new FaultyStore(new MemoryStore());
+    await Volume.create("v", { store, size: "1M" });
+    await createSnapshot(store, "v", "s", { journal });
+    const names = new ObjectNames("v");
+    const found = (await removableHead(store, names, false))!;
+    const terms = { force: false, spareSnapshots: true, seam: MACHINE };
+    // As if it had looked for snapshots before there was one, and had died.
+    const begun = (await beginRemoval(store, names, found, terms))!;
+    assertEquals(await listVolumes(store), []);
+    assertEquals(await codeOf(() => removeVolume(store, "v", terms)), "VOLUME_BUSY");
+    assertEquals((await listSnapshots(store, "v")).map(({ name }) => name), ["s"]);
+    // Who does not spare them takes the head over: the other cannot bring it back.
+    const again = (await removableHead(store, names, false))!;
+    const first = (await beginRemoval(store, names, again, terms))!;
+    const taken = (await beginRemoval(store, names, first, { ...terms, spareSnapshots: false }))!;
+    for (const stale of [begun, first]) await endRemoval(store, names, stale, MACHINE);
+    assertEquals(await headNow(store, names, taken), "same");
+    await removeVolume(store, "v");
+    assertEquals(await listVolumes(store), []);
+  });
+});
 
 for (const isMarked of [false, true]) {
   const name = `removeVolume + twice at once, of what is left${isMarked ? " behind a mark" : ""}`;

@@ -1,5 +1,5 @@
 /**
- * The first part of a volume's removal: its catalog is marked, and it is found out what its clones need.
+ * A part of a volume's removal: its catalog is marked, and it is found out what its clones need.
  *
  * @module
  */
@@ -28,20 +28,21 @@ export interface Removal {
 }
 
 /**
- * Looks whether a volume can be removed, before anything is changed.
+ * Whether a volume can be removed; not so if it has snapshots that are to be spared. Looks before anything
+ * is changed.
  *
- * @throws {UblkError} `VOLUME_BUSY` if it has snapshots that are to be spared; `VOLUME_DAMAGED` or
- *   `VOLUME_KEY` if nobody can tell what its clones need.
+ * @throws {UblkError} `VOLUME_DAMAGED` or `VOLUME_KEY` if nobody can tell what its clones need.
  */
-export async function checkRemovable(
+export async function isRemovable(
   store: Store,
   names: ObjectNames,
   { uuid, spareSnapshots }: Omit<Removal, "objects">,
-): Promise<void> {
+): Promise<boolean> {
   const before = (await readCatalog(store, names))?.catalog;
-  if (before === undefined || before.volume !== uuid) return;
-  if (spareSnapshots && hasSnapshots(before)) throw keptBySnapshots(names.volume);
+  if (before === undefined || before.volume !== uuid) return true;
+  if (spareSnapshots && hasSnapshots(before)) return false;
   await neededByClones(store, names, before);
+  return true;
 }
 
 /**
@@ -75,7 +76,7 @@ export async function neededOfRemains(
     // of the name must not take numbers of theirs.
     const uuid = catalog?.volume ?? await volumeOfManifests(store, names, removal.objects) ??
       NO_UUID;
-    await checkRemovable(store, names, { ...removal, uuid });
+    if (!await isRemovable(store, names, { ...removal, uuid })) return undefined;
     return await neededOfRemoved(store, names, { ...removal, uuid });
   }
   // A later volume of the name may have lost its head: the mark says nothing of its objects.

@@ -60,23 +60,42 @@ export async function removableHead(
   }
 }
 
+/** How a volume is removed. */
+export interface RemovalTerms {
+  /** Also if somebody has it attached. */
+  readonly force: boolean;
+  /** Refuse it if there are snapshots. */
+  readonly spareSnapshots: boolean;
+  /** Time and randomness. */
+  readonly seam: Seam;
+}
+
+/** Another call may change the head as often before this one gives up. */
+const ATTEMPTS = 10;
+
 /**
  * Has the head say that the volume is being removed. From then on there is no such volume: nobody can
- * attach it, whoever had it attached is fenced, and the name is not free yet.
+ * attach it, whoever had it attached is fenced, and the name is not free yet. One that says so already
+ * is replaced as well unless snapshots are to be spared, so that who has begun before, and finds some,
+ * cannot take it back any more.
  *
  * @param found As it was found. One that is damaged stays as it is: nobody can attach it.
  * @returns Undefined if another call has removed the volume meanwhile.
- * @throws {UblkError} `VOLUME_BUSY` if somebody has attached it meanwhile.
+ * @throws {UblkError} `VOLUME_BUSY` if somebody has attached it meanwhile, or changes it all the time.
  */
 export async function beginRemoval(
   store: Store,
   names: ObjectNames,
   found: RemovableHead,
-  { force, seam }: { readonly force: boolean; readonly seam: Seam },
+  { force, spareSnapshots, seam }: RemovalTerms,
 ): Promise<RemovableHead | undefined> {
-  for (let now = found;;) {
-    if (now.head === undefined || now.head.beingRemoved) return now;
+  const tried = new Set<string>();
+  let now = found;
+  for (let attempt = 0; attempt < ATTEMPTS; attempt++) {
+    if (now.head === undefined || tried.has(now.head.nonce)) return now;
+    if (now.head.beingRemoved && spareSnapshots) return now;
     const head = { ...now.head, beingRemoved: true, nonce: seam.uuid(), time: seam.now() };
+    tried.add(head.nonce);
     const version = await store.replace(names.head, encodeHead(head), now.version);
     if (version !== undefined) return { head, version };
     // Somebody has committed, or the answer was lost.
@@ -84,48 +103,62 @@ export async function beginRemoval(
     if (next === undefined || next.head?.volume !== found.head?.volume) return undefined;
     now = next;
   }
+  throw isChanging(names.volume);
 }
 
-/** Has the head say that the volume stays: it has snapshots that are to be spared. */
+/** Has a head that says that the volume is being removed say that it stays. */
 export async function endRemoval(
   store: Store,
   names: ObjectNames,
   { head, version }: RemovableHead,
   seam: Seam,
 ): Promise<void> {
-  if (head === undefined) return;
+  if (!head?.beingRemoved) return;
   const { beingRemoved: _, ...before } = head;
   await store.replace(names.head, encodeHead({ ...before, nonce: seam.uuid() }), version);
 }
 
 /**
- * Whether the head is still the one that was found. If not, another call has removed the volume, and
- * somebody may have made the next one: what is listed from now on may be that one's.
+ * What has become of a head.
+ *
+ * - `"same"`: it is there.
+ * - `"gone"`: another call has removed the volume, and may have been interrupted.
+ * - `"another"`: somebody has made the next volume of the name.
+ */
+export type HeadNow = "same" | "gone" | "another";
+
+/**
+ * Looks what has become of the head that was found.
  *
  * @param begun Undefined for what is left of a volume without a head.
  * @throws {UblkError} `VOLUME_BUSY` if it is another head of the same volume.
  */
-export async function isStill(
+export async function headNow(
   store: Store,
   names: ObjectNames,
   begun: RemovableHead | undefined,
-): Promise<boolean> {
+): Promise<HeadNow> {
   const now = await store.get(names.head, { settled: true });
-  if (now?.version === begun?.version) return true;
-  if (now === undefined || begun === undefined) return false;
+  if (now?.version === begun?.version) return "same";
+  if (now === undefined) return "gone";
+  if (begun === undefined) return "another";
   const { volume } = decoded(store, names.head, () => decodeHead(now.bytes));
-  if (begun.head !== undefined && begun.head.volume !== volume) return false;
-  throw new UblkError("VOLUME_BUSY", {
-    operation: `remove ${names.volume}`,
-    reason: "somebody else removes or repairs it",
+  if (begun.head !== undefined && begun.head.volume !== volume) return "another";
+  throw isChanging(names.volume);
+}
+
+function isChanging(name: string): UblkError {
+  return new UblkError("VOLUME_BUSY", {
+    operation: `remove ${name}`,
+    reason: "somebody else removes, changes or repairs it",
     hint: "look what is there, and run this again if that is to be removed",
   });
 }
 
 /**
- * Deletes a head that was found. Another call may have been faster: see {@linkcode isStill}.
+ * Deletes a head that was found. Another call may have been faster.
  *
- * @throws {UblkError} `VOLUME_BUSY` if there is another head of the volume.
+ * @throws {UblkError} `VOLUME_BUSY` if there is another head of the same volume.
  */
 export async function deleteHead(
   store: Store,
@@ -133,7 +166,7 @@ export async function deleteHead(
   begun: RemovableHead,
 ): Promise<void> {
   if (!await store.delete(names.head, { version: begun.version })) {
-    await isStill(store, names, begun);
+    await headNow(store, names, begun);
   }
 }
 

@@ -338,9 +338,10 @@ function renewed(
   let underWay: Promise<void> = Promise.resolve();
   const renew = async () => {
     await changeCatalog(place, ({ entries, ...catalog }) => {
-      // One that has ended stays away: what it had kept may be gone.
-      if (entries.every((one) => one.id !== id)) return undefined;
+      // One that has ended stays so: what it had kept may be gone. While a machine sleeps, so does this.
       const time = place.seam.now();
+      const own = entries.find((one) => one.id === id);
+      if (own === undefined || own.time + READER_MS <= time) return undefined;
       return { ...catalog, entries: entries.map((one) => one.id === id ? { ...one, time } : one) };
     }).catch(() => {
       // It counts for some hours yet, and is renewed the next time.

@@ -25,6 +25,8 @@ const SMALL_BYTES = 1 << 15;
 const ANSWER_MS = 20_000;
 /** The slowest line on which a body may be sent, in bytes per millisecond. */
 const SLOWEST = 64;
+/** A body that comes more slowly is given up, though it moves: 1 MiB in some four minutes. */
+const DRIBBLE = 4;
 
 /** A request. */
 export interface S3Request {
@@ -164,7 +166,11 @@ export class S3Client implements Disposable {
       });
       const told = response.headers.get("content-length");
       const length = told === null || method === "HEAD" ? undefined : Number(told);
-      const bytes = await readBody(response, length, () => limit.allow(answerMs));
+      const mostMs = answerMs + (length ?? 0) / DRIBBLE;
+      const startMs = performance.now();
+      const bytes = await readBody(response, length, () => {
+        if (length === undefined || performance.now() - startMs < mostMs) limit.allow(answerMs);
+      });
       if (length !== undefined && bytes.length !== length) {
         throw new NoAnswerError(`${where}: ${bytes.length} of ${length} bytes came`, true);
       }

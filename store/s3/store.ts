@@ -10,7 +10,7 @@
  * | `delete`      | DELETE                                   | the object is looked for; if there is |
  * |               |                                          | one, it may be another: an error      |
  * | of a version  | DELETE, `If-Match`                       | the version is looked for             |
- * | the last one  | DELETE                                   | is sent again                         |
+ * | never reused  | DELETE                                   | is sent again                         |
  *
  * What may pass is tried again with pauses, within a bound. A put is sent a second time only with the
  * same bytes and the same condition, so that at most one of both counts, whichever arrives first.
@@ -191,7 +191,7 @@ export class S3Store implements Store {
 
   async delete(
     name: string,
-    { version, isLast = false, signal }: DeleteTerms = {},
+    { version, neverReused = false, signal }: DeleteTerms = {},
   ): Promise<boolean> {
     checkName(name);
     signal?.throwIfAborted();
@@ -199,7 +199,7 @@ export class S3Store implements Store {
     let condition: Record<string, string> = version === undefined ? {} : { "if-match": version };
     let isUnsure = false;
     return await this.#tried(signal, async () => {
-      if (version !== undefined || isUnsure && !isLast) {
+      if (version !== undefined || isUnsure && !neverReused) {
         const found = await this.#whole(name, where, signal);
         if (found === undefined) return true;
         // It may have been deleted, and made again by somebody else, whom a second request would hit.

@@ -294,7 +294,7 @@ Deno.test("S3Store.delete + never deletes what may be somebody else's", async ()
   for (const [fault] of UNSURE) {
     await store.putIfAbsent("a", A);
     server.faults = ofDeletes(fault);
-    await (hangs(fault) ? hasty : store).delete("a", { isLast: true });
+    await (hangs(fault) ? hasty : store).delete("a", { neverReused: true });
     assertEquals(await store.get("a"), undefined, fault);
   }
   await store.putIfAbsent("a", A);

@@ -131,7 +131,7 @@ export async function collectGarbage(parts: CollectParts): Promise<Collected | u
     total += unneeded.length;
     for (const { name, bytes } of unneeded) {
       if (isOver()) return freed;
-      await store.delete(name, { isLast: true });
+      await store.delete(name, { neverReused: true });
       freed = {
         ...freed,
         objects: freed.objects + 1,

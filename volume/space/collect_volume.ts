@@ -133,17 +133,26 @@ async function collectDetached(
     let freed: Freed = collected;
     const sizes = new PlainSizes();
     const damage = new Map<number, Error>();
+    const unmoved = new Set<number>();
     for (;;) {
       const sized = await sizes.of(store, names, collected);
-      const held = sized.held.filter(({ chunk }) => !damage.has(chunk));
+      const held = sized.held.filter(({ chunk }) => !unmoved.has(chunk));
       const chunks = sparseChunks({ ...sized, held }, ON_REQUEST);
       if (chunks.size === 0) {
         if (damage.size > 0) throw stays(names, damage);
         return freed;
       }
       const moves = await Moves.read({ store, names, ...collected, chunks, bandwidth });
-      for (const [chunk, error] of moves.damaged) damage.set(chunk, error);
-      if (moves.blocks === 0) continue;
+      for (const [chunk, error] of moves.damaged) {
+        damage.set(chunk, error);
+        unmoved.add(chunk);
+      }
+      if (moves.blocks === 0) {
+        // They are damaged, or gone: with the volume, or because somebody has it attached and collects.
+        await committed.check();
+        for (const chunk of chunks) unmoved.add(chunk);
+        continue;
+      }
       const moved = await moveData(committed, moves);
       collected = (await collect())!;
       freed = {

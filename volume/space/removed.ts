@@ -161,7 +161,7 @@ export async function collectRemoved(
     const ancestors = await ancestorsIn(store, names, unneeded.map(({ name }) => name));
     await releaseAncestors(store, ancestors, seam);
     for (const { name, size } of manifestsLast(names, unneeded, ({ name }) => name)) {
-      await store.delete(name, { isLast: true });
+      await store.delete(name, { neverReused: true });
       freed = {
         ...{ objects: freed.objects + 1, bytes: freed.bytes + size, neededBytes: 0 },
         chunks: freed.chunks + (name.startsWith(names.chunks) ? 1 : 0),

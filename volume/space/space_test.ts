@@ -159,6 +159,34 @@ Deno.test("collectGarbage + a volume that is removed and made again meanwhile + 
   });
 });
 
+// Regression: chunks that were gone were chosen again, without a pause and without end.
+Deno.test("collectVolume + the volume is removed before its sparse chunks are read + ends with an error", async () => {
+  await inFolder(async ({ journal }) => {
+    const store = new MemoryStore();
+    await Volume.create("v", { store, size: 1 << 20, chunkSize: "64K" });
+    {
+      await using volume = await Volume.open("v", { store, journal, journalSize: "16M" });
+      await volume.write(new Uint8Array(1 << 20).fill(1), 0);
+      await volume.sync();
+      // Of each chunk a quarter is left.
+      for (let block = 0; block < 256; block++) {
+        if (block % 4 > 0) await volume.write(new Uint8Array(BLOCK).fill(2), block * BLOCK);
+      }
+    }
+    const { chunks } = new ObjectNames("v");
+    let reads = 0;
+    class GoneStore extends PacedStore {
+      override async get(...args: Parameters<PacedStore["get"]>) {
+        if (args[0].startsWith(chunks) && ++reads === 1) await removeVolume(store, "v");
+        assert(reads < 1000, "it ends");
+        return await super.get(...args);
+      }
+    }
+    const error = await assertRejects(() => collectVolume(new GoneStore(store), "v"), UblkError);
+    assertEquals([error.code, reads > 0], ["VOLUME_FENCED", true]);
+  });
+});
+
 Deno.test("removeVolume + nobody knows its numbers + the next one leaves some out", async () => {
   await inFolder(async ({ folder, journal }) => {
     const store = new MemoryStore();

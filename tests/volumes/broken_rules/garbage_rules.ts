@@ -83,8 +83,8 @@ export const GARBAGE_RULES: readonly BrokenRule[] = [
   {
     name: "a removal takes what clones need",
     file: "volume/list.ts",
-    text: "if (!needed.has(object)) await opened.delete(object, { isLast: true });",
-    instead: "await opened.delete(object, { isLast: true });",
+    text: "if (!needed.has(object)) await opened.delete(object, { neverReused: true });",
+    instead: "await opened.delete(object, { neverReused: true });",
     foundBy: ["clones"],
     seeds: 200,
   },
