@@ -237,12 +237,13 @@ export class SpaceKeeper {
       this.#hasMoved = false;
       this.#pending.begin(this.#bases.since);
       const found = await collect({ store, names, base, seam, isOver });
-      const collected = found && await this.#sizes.of(store, names, found, isOver);
+      const collected = found &&
+        this.#withoutDamaged(await this.#sizes.of(store, names, found, isOver));
       this.#done(collected, writtenBytes);
       // Until these chunks are gone the store grows as much as it has since the last collection.
       const chunks = collected === undefined
         ? new Set<number>()
-        : sparseChunks({ ...collected, held: this.#movable(collected) }, policy, grownBytes);
+        : sparseChunks(collected, policy, grownBytes);
       const moves = chunks.size === 0 || this.#isClosed ? undefined : await Moves.read({
         ...{ store, names, ...collected!, chunks },
         ...{ bandwidth, signal: this.#closing.signal },
@@ -276,8 +277,15 @@ export class SpaceKeeper {
     }
   }
 
-  #movable({ held }: Collected): HeldChunk[] {
-    return held.filter(({ chunk }) => !this.#damaged.has(chunk));
+  /** Leaves damaged chunks out, and what they have too much: it stays, and is no reason to collect. */
+  #withoutDamaged(collected: Collected): Collected {
+    const held: HeldChunk[] = [];
+    let { storedBytes } = collected;
+    for (const one of collected.held) {
+      if (this.#damaged.has(one.chunk)) storedBytes -= one.bytes - one.neededBytes;
+      else held.push(one);
+    }
+    return { ...collected, held, storedBytes };
   }
 
   /**
