@@ -135,7 +135,7 @@ export class Snapshots {
       id,
       (now) =>
         now.volume === volume && now.state === "pending"
-          ? { ...now, state: "completed", bytes: made.size }
+          ? { ...now, state: "completed", bytes: made.size, taken: made.created.getTime() }
           : undefined,
     );
     if (record?.volume === volume && record.state === "completed") return record;
