@@ -156,7 +156,7 @@ Deno.test("snapshot.create + complete long after it was asked for + says when it
   await Records.snapshots(bed.store, MACHINE).create({
     ...{ id: "t", volume: "v", state: "pending", created: 1000, bytes: GIB },
   });
-  const begun = Date.now();
+  const begun = MACHINE.now();
   const asked = await create();
   await nodes.settled();
   const made = await create();
