@@ -9,7 +9,7 @@
 import type { Files } from "../files/port.ts";
 import { makeFolders } from "../store/directory.ts";
 import { thrownText } from "../uapi/error.ts";
-import { ebsErrorOf } from "./error.ts";
+import { ebsErrorOf, mayPass } from "./error.ts";
 import { isId } from "./names.ts";
 import { Tries } from "./tries.ts";
 
@@ -114,9 +114,4 @@ export class Resumption {
   #pathOf(kind: WorkKind, id: string): string {
     return `${this.#parts.folder}/${kind}.${id}`;
   }
-}
-
-/** Whether the same work may succeed later. */
-function mayPass(error: unknown): boolean {
-  return ebsErrorOf(error).code === "unavailable";
 }

@@ -419,20 +419,46 @@ Deno.test("EbsService + a node that could not tell that it has left + holds up n
 
 Deno.test("EbsService + a snapshot that cannot be made + leaves its id to others", async () => {
   await using bed = await Bed.inMemory();
-  const store = bed.store as FaultyStore;
   const service = bed.node();
   await service.create({ id: "a", bytes: 64 * MIB });
   const ids = async () => (await service.listSnapshots("", 9)).records.map(({ id }) => id);
-  store.faults = ({ object, name }) =>
-    object === "a/catalog" && name === "put" ? "full" : undefined;
+  const damage = (await bed.store.putIfAbsent("a/catalog", new Uint8Array(9)))!;
   assertEquals(await code(() => snapshot(service, "s", "a")), "internal");
-  store.faults = undefined;
+  await bed.store.delete("a/catalog", { version: damage });
   assertEquals(await ids(), []);
   await snapshot(service, "s", "a");
   // Somebody has removed it by another way.
   await removeSnapshot(bed.store, "a", "s");
   assertEquals(await code(() => service.copySnapshot("s", "t", "a")), "not_found");
   assertEquals(await ids(), ["s"]);
+});
+
+// Regression: nobody went on with them, and a snapshot that was there had no record.
+Deno.test("EbsService + a store that is full + what was answered is made once there is room", async () => {
+  await using bed = await Bed.inMemory();
+  const store = bed.store as FaultyStore;
+  const service = bed.node();
+  await service.create({ id: "a", bytes: 64 * MIB, seed: new Uint8Array([7]) });
+  await snapshot(service, "s", "a");
+  let refused = 0;
+  // Neither what a volume is made of, nor the word that a snapshot is complete.
+  store.faults = ({ object, name }) => {
+    const isFull = object === "b/head" && name === "put" ||
+      object === ".ebs/snapshots/t" && name === "replace";
+    if (isFull) refused++;
+    return isFull ? "full" : undefined;
+  };
+  const source = { volume: "a", snapshot: "s" };
+  const { completion } = await service.beginCreation({ id: "b", bytes: 64 * MIB, source });
+  assertEquals(await code(() => completion!), "internal");
+  assertEquals(await code(() => snapshot(service, "t", "a")), "internal");
+  await until(() => refused >= 4);
+  assertEquals((await service.describeSnapshot("t")).state, "pending");
+  store.faults = undefined;
+  await until(() => begunIn(bed).length === 0);
+  assertEquals((await service.describe("b")).state, "available");
+  assertEquals((await service.describeSnapshot("t")).state, "completed");
+  assertEquals([await firstByte(bed, "b"), await firstByte(bed, "a@t")], [7, 7]);
 });
 
 Deno.test("EbsService + deleted by one node while another one opens it + is not mounted", async () => {

@@ -11,7 +11,7 @@ import { copySnapshot, isCopy } from "../volume/copy_snapshot.ts";
 import type { Seam } from "../volume/seam.ts";
 import { createSnapshot, listSnapshots, removeSnapshot } from "../volume/snapshots.ts";
 import { waitForSnapshot } from "../volume/wait_for_snapshot.ts";
-import { EbsError, ebsErrorOf } from "./error.ts";
+import { EbsError, mayPass } from "./error.ts";
 import type { Page, Records, SnapshotRecord } from "./records.ts";
 
 /** The parts of {@linkcode Snapshots}. */
@@ -149,7 +149,7 @@ export class Snapshots {
    * request, or this node, goes on with it.
    */
   async failed(record: SnapshotRecord, error: unknown): Promise<void> {
-    if (ebsErrorOf(error).code === "unavailable") return;
+    if (mayPass(error)) return;
     await this.#parts.records.delete({ ...record, state: "pending" });
   }
 
