@@ -115,15 +115,23 @@ export class Creation {
   }
 
   /**
-   * Goes on with a volume of a snapshot that this node was making. It returns if there is nothing to do
-   * any more.
+   * Goes on with a volume of a snapshot that this node was making, also if it has failed. It returns if
+   * there is nothing to do any more.
    */
   async resume(id: string): Promise<void> {
     const { node, records, turns } = this.#parts;
-    const record = await records.get(id);
-    if (record?.source === undefined || !isMadeBy(record, node)) return;
-    const { bytes, source, encrypted = false } = record;
-    await turns.run(id, () => this.#finish({ id, bytes, source, encrypted }));
+    await turns.run(id, async () => {
+      const record = await records.change(
+        id,
+        (now) =>
+          now.state === "error" && now.maker === node && now.source !== undefined
+            ? { ...now, state: "creating" }
+            : undefined,
+      );
+      if (record?.source === undefined || !isMadeBy(record, node)) return;
+      const { bytes, source, encrypted = false } = record;
+      await this.#finish({ id, bytes, source, encrypted });
+    });
   }
 
   /**

@@ -4,6 +4,7 @@
  * @module
  */
 
+import { mayPass as storeMayPass } from "../store/retry.ts";
 import { StoreError } from "../store/store.ts";
 import { isUblkError, thrownText, type UblkErrorCode } from "../uapi/error.ts";
 import { KeyValueError } from "./claims/key_value.ts";
@@ -65,4 +66,10 @@ export function ebsErrorOf(thrown: unknown): EbsError {
   // The bucket of claims was not reached.
   if (thrown instanceof KeyValueError) return new EbsError("unavailable", thrown.message);
   return new EbsError("internal", thrownText(thrown), { cause: thrown });
+}
+
+/** Whether the same work may succeed later, perhaps because somebody makes room in the store. */
+export function mayPass(thrown: unknown): boolean {
+  const { code, cause } = ebsErrorOf(thrown);
+  return code === "unavailable" || storeMayPass(cause);
 }

@@ -26,7 +26,7 @@ export interface ExportWish {
    * @default false
    */
   readonly takes?: boolean;
-  /** The port to listen at; 0 for any. */
+  /** The port to listen at, unless somebody else has it; 0 for any. */
   readonly port: number;
 }
 

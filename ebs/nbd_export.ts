@@ -79,6 +79,11 @@ export function longestSocket(folder: string): string {
   return digestSocket(folder, new Uint8Array(16));
 }
 
+/** Whether an address is another program's. */
+function isTaken(error: unknown): boolean {
+  return error instanceof Error && error.cause instanceof Deno.errors.AddrInUse;
+}
+
 /** Serves a volume. @throws {UblkError} */
 export async function exportByNbd(terms: NbdTerms, wish: ExportWish): Promise<Export> {
   const { volume, readOnly, access } = wish;
@@ -87,15 +92,22 @@ export async function exportByNbd(terms: NbdTerms, wish: ExportWish): Promise<Ex
   const { connections = CONNECTIONS } = terms;
   try {
     for (const warning of disk.warnings ?? []) terms.report(`${volume}: ${warning}`);
-    const server = await serveNbd({
-      backend: gated(disk, gate, volume),
-      readOnly,
-      ...{ connections, handshakes: handshakesOf(connections), deadlineMs: DEADLINE_MS },
-      listen: access === "tcp"
-        ? `tcp:${terms.host}:${wish.port}`
-        : `unix:${await socketOf(terms.sockets, volume)}`,
-      report: (line) => terms.report(`${volume}: ${line}`),
-    });
+    const report = (line: string) => terms.report(`${volume}: ${line}`);
+    const serveAt = (listen: string) =>
+      serveNbd({
+        backend: gated(disk, gate, volume),
+        ...{ readOnly, listen, report },
+        ...{ connections, handshakes: handshakesOf(connections), deadlineMs: DEADLINE_MS },
+      });
+    const atPort = (port: number) => serveAt(`tcp:${terms.host}:${port}`);
+    const server = access !== "tcp"
+      ? await serveAt(`unix:${await socketOf(terms.sockets, volume)}`)
+      : await atPort(wish.port).catch((error) => {
+        if (wish.port === 0 || !isTaken(error)) throw error;
+        // A port that it had before, and somebody else has now. He may keep it for ever.
+        report(`its port ${wish.port} is in use by now: it gets another one`);
+        return atPort(0);
+      });
     const [uri] = server.uris;
     let closed: Promise<void> | undefined;
     const close = async () => {

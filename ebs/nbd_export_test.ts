@@ -234,6 +234,25 @@ Deno.test("a volume with the longest id + is mounted at a socket with a short na
   assertEquals(await read(client), 7);
 });
 
+// Regression: it was tried at the same port for ever.
+Deno.test("a volume whose port is another program's by now + is mounted at another one, and stays there", async () => {
+  await using bed = await Bed.make();
+  const before = bed.node();
+  await before.create({ id: "v", bytes: 64 * MIB });
+  const wish = { volume: "v", access: "tcp", readOnly: false } as const;
+  const { port } = await before.mount(wish);
+  await before.end();
+  using _other = Deno.listen({ hostname: "127.0.0.1", port });
+  const after = bed.node();
+  const mount = await after.mount(wish);
+  assertEquals(mount.port === port, false);
+  assertEquals(new URL(mount.uri).port, `${mount.port}`);
+  const told = bed.lines.filter((line) => line.includes(`its port ${port} is in use`));
+  assertEquals(told.length, 1);
+  await after.end();
+  assertEquals((await bed.node().mount(wish)).port, mount.port);
+});
+
 Deno.test("socketOf + ids + the id where it fits, and else a name that no id has", async () => {
   assertEquals(await socketOf("/s", "vol-1"), "/s/vol-1.sock");
   const [one, other] = await Promise.all(

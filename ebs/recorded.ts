@@ -224,7 +224,14 @@ export class Recorded {
     if (mounts.get(volume)?.readOnly === false) return false;
     const { listens, ...rest } = checked(HOW, how, `the record of ${volume}`);
     const wish = { volume, readOnly: false, ...rest, ...portIn({ listens }, node) };
-    if (await mounts.mountAgain(volume, wish) !== undefined) return false;
+    const mount = await mounts.mountAgain(volume, wish);
+    if (mount !== undefined) {
+      // Somebody else may have its port by now.
+      if ((mount.port ?? 0) !== (portIn({ listens }, node).port ?? 0)) {
+        await wanted.note(volume, node, howOf(mount, node));
+      }
+      return false;
+    }
     if (await this.#isThere(volume)) await wanted.detach(volume, node);
     else await wanted.forget(volume, revision);
     return true;

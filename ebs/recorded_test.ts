@@ -64,6 +64,8 @@ class Node {
   readonly #world: World;
   isUp = true;
   lastPort = 0;
+  /** Ports that other programs have. */
+  readonly taken = new Set<number>();
 
   constructor(name: string, world: World) {
     this.name = name;
@@ -136,7 +138,8 @@ class Node {
       return Promise.reject(new EbsError("volume_in_use", `${volume} is ${writer}'s`));
     }
     this.#world.writers.set(volume, this.name);
-    const port = wish.port ?? ++this.lastPort;
+    const isFree = wish.port !== undefined && !this.taken.has(wish.port);
+    const port = isFree ? wish.port : ++this.lastPort;
     const mount: Mount = { ...wish, port, uri: "", size: 1, time: 0, generation: 1 };
     this.open.set(volume, mount);
     this.disk.set(volume, { ...wish, port, takes: false });
@@ -223,6 +226,26 @@ Deno.test("Recorded + a mount of which the disk knows nothing any more + comes b
   world.writers.clear();
   await world.settle();
   assertEquals(b.open.get("v")?.port, 11);
+});
+
+Deno.test("Recorded + a port that another program has by now + the next one is recorded, and kept", async () => {
+  const { world, a } = worldOf("a", "b");
+  const { port } = await a.attach();
+  const lose = async () => {
+    a.open.clear();
+    a.disk.clear();
+    await world.settle();
+    return a.open.get("v")?.port;
+  };
+  a.taken.add(port!);
+  const next = await lose();
+  assert(next !== port);
+  a.taken.clear();
+  assertEquals(await lose(), next);
+  // What was detached meanwhile, or has another node, stays so.
+  await world.wanted.detach("v");
+  await world.wanted.note("v", "a", { access: "unix" });
+  assertEquals((await world.wanted.get("v"))?.wanted.state, "detached");
 });
 
 Deno.test("Recorded + detached by another while its node is dead + it is not mounted again", async () => {

@@ -71,7 +71,10 @@ const SNAPSHOT = v.object({
   id: ID,
   volume: ID,
   state: v.picklist(["pending", "completed", "deleting"]),
+  /** When it was asked for first. */
   created: BYTES,
+  /** When what it has was taken, once it is complete. That may be later, after a failure. */
+  taken: v.optional(BYTES),
   /** Of its volume, when it was asked for; of itself, once it is complete. */
   bytes: BYTES,
   /** The snapshot that it is a copy of. */

@@ -9,9 +9,15 @@
 import type { Files } from "../files/port.ts";
 import { makeFolders } from "../store/directory.ts";
 import { thrownText } from "../uapi/error.ts";
-import { ebsErrorOf } from "./error.ts";
+import { ebsErrorOf, mayPass } from "./error.ts";
 import { isId } from "./names.ts";
 import { Tries } from "./tries.ts";
+
+/**
+ * Attempts under way at a time, and the longest pause between those of one piece, in milliseconds. Each
+ * takes the turn of its volume: all at once, they filled the turns, and requests were refused.
+ */
+const [AT_ONCE, LONGEST_PAUSE_MS] = [4, 120_000];
 
 const KINDS = ["volume", "snapshot"] as const;
 
@@ -32,7 +38,7 @@ export interface ResumptionParts {
 /** Goes on with work. */
 export class Resumption {
   readonly #parts: ResumptionParts;
-  readonly #tries = new Tries();
+  readonly #tries = new Tries({ longestPauseMs: LONGEST_PAUSE_MS, atOnce: AT_ONCE });
 
   /** Goes on with nothing before {@linkcode start}. */
   constructor(parts: ResumptionParts) {
@@ -108,9 +114,4 @@ export class Resumption {
   #pathOf(kind: WorkKind, id: string): string {
     return `${this.#parts.folder}/${kind}.${id}`;
   }
-}
-
-/** Whether the same work may succeed later. */
-function mayPass(error: unknown): boolean {
-  return ebsErrorOf(error).code === "unavailable";
 }

@@ -151,10 +151,10 @@ async function sharedOf(
   stack: AsyncDisposableStack,
 ): Promise<Pick<ServiceParts, "exclusion" | "wanted">> {
   const stored = new StoreExclusion(store, node);
-  const claims = await openClaims({ connection, node, replicas });
+  const claims = await openClaims({ connection, node, replicas, report });
   if (claims !== undefined) {
     const exclusion = new JointExclusion(stack.use(claims), stored);
-    return { exclusion, wanted: await openWanted(connection, replicas) };
+    return { exclusion, wanted: await openWanted(connection, replicas, report) };
   }
   report("the server of NATS has no JetStream: the volumes' store alone says who has them");
   return { exclusion: stored };

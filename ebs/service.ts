@@ -84,6 +84,7 @@ export class EbsService {
   readonly started: number;
   readonly #parts: ServiceParts;
   readonly #turns = new Turns();
+  readonly #volumeRecords: Records<VolumeRecord>;
   readonly #volumes: Volumes;
   readonly #snapshots: Snapshots;
   readonly #creation: Creation;
@@ -101,7 +102,7 @@ export class EbsService {
     this.started = seam.now();
     const folder = `${journal}/.ebs`;
     const { peers, wanted } = parts;
-    const volumeRecords = Records.volumes(store, seam);
+    const volumeRecords = this.#volumeRecords = Records.volumes(store, seam);
     this.#volumes = new Volumes({
       ...{ node, peers, store, key, seam, journal, cacheDir, report, records: volumeRecords },
     });
@@ -251,13 +252,12 @@ export class EbsService {
   }
 
   #finishSnapshot(record: SnapshotRecord): Promise<SnapshotRecord> {
-    const { id, volume } = record;
+    const { volume } = record;
     return this.#turns.run(volume, async () => {
       try {
         return await this.mounts.hurrying(volume, () => this.#snapshots.make(record));
       } catch (error) {
-        // Otherwise this node, or the same request, goes on with it.
-        if (ebsErrorOf(error).code !== "unavailable") await this.#snapshots.giveUp(id);
+        await this.#snapshots.failed(record, error);
         throw error;
       }
     });
@@ -265,21 +265,24 @@ export class EbsService {
 
   async #resumeSnapshot(id: string): Promise<void> {
     const record = await this.#snapshots.find(id);
-    if (record?.state !== "pending") return;
-    const now = await this.#volumes.describe(record.volume).catch((error) => {
-      if (ebsErrorOf(error).code !== "not_found") throw error;
-    });
-    const { created } = now?.record ?? {};
+    // Whoever wants a copy has no answer, and asks again.
+    if (record?.state !== "pending" || record.source !== undefined) return;
+    // One that was deleted is there as long as it has snapshots, of which this may be one.
+    const created = (await this.#volumeRecords.get(record.volume))?.created;
     const isGone = created === undefined || created !== (record.volumeCreated ?? created);
     // Nobody has asked for a snapshot of the next volume of that id.
-    if (isGone) await this.#snapshots.giveUp(id);
+    if (isGone) await this.#deleteSnapshot(id, record);
     else await this.#finishSnapshot(record);
   }
 
   /** Deletes a snapshot. One that is not there is deleted already. */
   deleteSnapshot(id: string): Promise<void> {
+    return this.#deleteSnapshot(id);
+  }
+
+  #deleteSnapshot(id: string, only?: SnapshotRecord): Promise<void> {
     const sweep = (volume: string) => this.#turns.run(volume, () => this.#volumes.sweep(volume));
-    return this.#snapshots.delete(id, sweep);
+    return this.#snapshots.delete(id, sweep, only);
   }
 
   /** Gives a snapshot a second id: see {@linkcode Snapshots.copy}. */

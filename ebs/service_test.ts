@@ -1,6 +1,7 @@
 import { assert, assertEquals, assertMatch, assertRejects } from "@std/assert";
 import { FaultyStore } from "../store/faulty.ts";
 import { MemoryStore } from "../store/memory.ts";
+import { StoreError } from "../store/store.ts";
 import { briefClaim, Committed } from "../volume/committed.ts";
 import { listVolumes } from "../volume/list.ts";
 import { MACHINE } from "../volume/seam.ts";
@@ -14,6 +15,7 @@ import { ebsErrorOf } from "./error.ts";
 import { JointExclusion } from "./joint_exclusion.ts";
 import { Records } from "./records.ts";
 import type { EbsService } from "./service.ts";
+import { Snapshots } from "./snapshots.ts";
 import { StoreExclusion } from "./store_exclusion.ts";
 
 const code = async (call: () => Promise<unknown>) => ebsErrorOf(await assertRejects(call)).code;
@@ -261,6 +263,82 @@ Deno.test("EbsService + killed after it had answered, and before it was done + g
   assertEquals([await firstByte(bed, "c"), await firstByte(bed, "a@u")], [7, 7]);
 });
 
+// Regression: the record went, and what was left of the volume stayed for ever.
+Deno.test("EbsService + a snapshot of a volume that was deleted meanwhile + is completed when its node starts", async () => {
+  await using bed = await Bed.inMemory();
+  const first = bed.node();
+  await first.create({ id: "a", bytes: 64 * MIB, seed: new Uint8Array([7]) });
+  await snapshot(first, "s", "a");
+  await first.delete("a");
+  assertEquals((await Records.volumes(bed.store, MACHINE).get("a"))?.state, "retired");
+  await first.end();
+  // As if it had died before it had noted that the snapshot is complete.
+  const records = Records.snapshots(bed.store, MACHINE);
+  await records.change("s", (now) => ({ ...now, state: "pending" }));
+  // A copy is nobody's work, and stays as it is.
+  const copy = {
+    id: "t",
+    volume: "a",
+    state: "pending",
+    created: 0,
+    bytes: 0,
+    source: "s",
+  } as const;
+  await records.create(copy);
+  for (const name of ["snapshot.s", "snapshot.t"]) {
+    Deno.writeTextFileSync(`${bed.folder}/one/.ebs/begun/${name}`, "");
+  }
+  const service = bed.node();
+  await until(() => begunIn(bed).length === 0);
+  assertEquals((await records.get("s"))?.state, "completed");
+  assertEquals((await records.get("t"))?.state, "pending");
+  assertEquals(await firstByte(bed, "a@s"), 7);
+  for (const id of ["t", "s"]) await service.deleteSnapshot(id);
+  assertEquals(await listVolumes(bed.store), []);
+});
+
+Deno.test("EbsService + a snapshot that is pending of an earlier volume of the id + asked for again + is of this one", async () => {
+  await using bed = await Bed.inMemory();
+  const service = bed.node();
+  const { record: { created } } = await service.create({ id: "a", bytes: 64 * MIB });
+  const records = Records.snapshots(bed.store, MACHINE);
+  const earlier = {
+    volume: "a",
+    state: "pending",
+    created: 0,
+    bytes: 0,
+    volumeCreated: 1,
+  } as const;
+  await records.create({ ...earlier, id: "s" });
+  const begun = await service.beginSnapshot("s", "a");
+  assertEquals([begun.record.volumeCreated, begun.record.created], [created, 0]);
+  assertEquals((await begun.completion)?.state, "completed");
+});
+
+// Regression: the id was given up, and a snapshot may have been there under it.
+Deno.test("EbsService + a copy that the store does not take now + is gone on with by the same request", async () => {
+  await using bed = await Bed.inMemory();
+  const store = bed.store as FaultyStore;
+  const service = bed.node();
+  await service.create({ id: "a", bytes: 64 * MIB });
+  await snapshot(service, "s", "a");
+  const records = Records.snapshots(store, MACHINE);
+  const pending = { id: "t", volume: "a", state: "pending", bytes: 1, source: "s" } as const;
+  await records.create({ ...pending, created: 0 });
+  const snapshots = new Snapshots({
+    ...{ store, records, seam: MACHINE, journal: `${bed.folder}/one`, report: () => {} },
+  });
+  const kept = (await records.get("t"))!;
+  await snapshots.failed(kept, new StoreError("unavailable", "away"));
+  assertEquals(await records.get("t"), kept);
+  // One that was made since under the id is another one's.
+  await snapshots.failed({ ...kept, created: 1 }, new Error("broken"));
+  assertEquals(await records.get("t"), kept);
+  assertEquals((await service.copySnapshot("s", "t", "a")).state, "completed");
+  await snapshots.failed(kept, new Error("broken"));
+  assertEquals((await records.get("t"))?.state, "completed");
+});
+
 Deno.test("EbsService + a volume from no snapshot, or the wrong one + is refused, and not there", async () => {
   await using bed = await Bed.inMemory();
   const service = bed.node();
@@ -341,20 +419,46 @@ Deno.test("EbsService + a node that could not tell that it has left + holds up n
 
 Deno.test("EbsService + a snapshot that cannot be made + leaves its id to others", async () => {
   await using bed = await Bed.inMemory();
-  const store = bed.store as FaultyStore;
   const service = bed.node();
   await service.create({ id: "a", bytes: 64 * MIB });
   const ids = async () => (await service.listSnapshots("", 9)).records.map(({ id }) => id);
-  store.faults = ({ object, name }) =>
-    object === "a/catalog" && name === "put" ? "full" : undefined;
+  const damage = (await bed.store.putIfAbsent("a/catalog", new Uint8Array(9)))!;
   assertEquals(await code(() => snapshot(service, "s", "a")), "internal");
-  store.faults = undefined;
+  await bed.store.delete("a/catalog", { version: damage });
   assertEquals(await ids(), []);
   await snapshot(service, "s", "a");
   // Somebody has removed it by another way.
   await removeSnapshot(bed.store, "a", "s");
   assertEquals(await code(() => service.copySnapshot("s", "t", "a")), "not_found");
   assertEquals(await ids(), ["s"]);
+});
+
+// Regression: nobody went on with them, and a snapshot that was there had no record.
+Deno.test("EbsService + a store that is full + what was answered is made once there is room", async () => {
+  await using bed = await Bed.inMemory();
+  const store = bed.store as FaultyStore;
+  const service = bed.node();
+  await service.create({ id: "a", bytes: 64 * MIB, seed: new Uint8Array([7]) });
+  await snapshot(service, "s", "a");
+  let refused = 0;
+  // Neither what a volume is made of, nor the word that a snapshot is complete.
+  store.faults = ({ object, name }) => {
+    const isFull = object === "b/head" && name === "put" ||
+      object === ".ebs/snapshots/t" && name === "replace";
+    if (isFull) refused++;
+    return isFull ? "full" : undefined;
+  };
+  const source = { volume: "a", snapshot: "s" };
+  const { completion } = await service.beginCreation({ id: "b", bytes: 64 * MIB, source });
+  assertEquals(await code(() => completion!), "internal");
+  assertEquals(await code(() => snapshot(service, "t", "a")), "internal");
+  await until(() => refused >= 4);
+  assertEquals((await service.describeSnapshot("t")).state, "pending");
+  store.faults = undefined;
+  await until(() => begunIn(bed).length === 0);
+  assertEquals((await service.describe("b")).state, "available");
+  assertEquals((await service.describeSnapshot("t")).state, "completed");
+  assertEquals([await firstByte(bed, "b"), await firstByte(bed, "a@t")], [7, 7]);
 });
 
 Deno.test("EbsService + deleted by one node while another one opens it + is not mounted", async () => {

@@ -11,7 +11,7 @@ import { copySnapshot, isCopy } from "../volume/copy_snapshot.ts";
 import type { Seam } from "../volume/seam.ts";
 import { createSnapshot, listSnapshots, removeSnapshot } from "../volume/snapshots.ts";
 import { waitForSnapshot } from "../volume/wait_for_snapshot.ts";
-import { EbsError } from "./error.ts";
+import { EbsError, mayPass } from "./error.ts";
 import type { Page, Records, SnapshotRecord } from "./records.ts";
 
 /** The parts of {@linkcode Snapshots}. */
@@ -69,15 +69,26 @@ export class Snapshots {
     wish: Pick<SnapshotRecord, "id" | "volume" | "bytes" | "source" | "volumeCreated">,
   ): Promise<SnapshotRecord> {
     const { records, seam } = this.#parts;
-    const { id, volume, source } = wish;
+    const { id, volume, source, volumeCreated } = wish;
     const { record } = await records.create({ ...wish, state: "pending", created: seam.now() });
     if (record.volume !== volume || record.state === "deleting") {
       throw new EbsError("already_exists", `snapshot ${id} is of another volume, or being deleted`);
     }
     // What a complete one is, its data tells.
-    if (record.state === "completed" || record.source === source) return record;
-    const what = record.source === undefined ? "no copy" : `a copy of ${record.source}`;
-    throw new EbsError("already_exists", `snapshot ${id} is being made, and is ${what}`);
+    if (record.state === "completed") return record;
+    if (record.source !== source) {
+      const what = record.source === undefined ? "no copy" : `a copy of ${record.source}`;
+      throw new EbsError("already_exists", `snapshot ${id} is being made, and is ${what}`);
+    }
+    if (volumeCreated === undefined || record.volumeCreated === volumeCreated) return record;
+    // It was asked for of an earlier volume of the id, and is now of this one.
+    const isSame = (now: SnapshotRecord) =>
+      now.state === "pending" && now.created === record.created;
+    const noted = await records.change(
+      id,
+      (now) => isSame(now) ? { ...now, volumeCreated } : undefined,
+    );
+    return noted ?? record;
   }
 
   /**
@@ -124,7 +135,7 @@ export class Snapshots {
       id,
       (now) =>
         now.volume === volume && now.state === "pending"
-          ? { ...now, state: "completed", bytes: made.size }
+          ? { ...now, state: "completed", bytes: made.size, taken: made.created.getTime() }
           : undefined,
     );
     if (record?.volume === volume && record.state === "completed") return record;
@@ -133,11 +144,13 @@ export class Snapshots {
     throw missing(id);
   }
 
-  /** Gives up an id whose snapshot cannot be made. */
-  async giveUp(id: string): Promise<void> {
-    const { records } = this.#parts;
-    const record = await records.get(id);
-    if (record?.state === "pending") await records.delete(record);
+  /**
+   * Gives up the id of a snapshot that cannot be made. After an error that may pass it stays: the same
+   * request, or this node, goes on with it.
+   */
+  async failed(record: SnapshotRecord, error: unknown): Promise<void> {
+    if (mayPass(error)) return;
+    await this.#parts.records.delete({ ...record, state: "pending" });
   }
 
   /**
@@ -172,7 +185,7 @@ export class Snapshots {
     } catch (error) {
       const isThere = isUblkError(error) && error.code === "VOLUME_EXISTS";
       if (!isThere) {
-        await this.giveUp(to);
+        await this.failed(there, error);
         throw error;
       }
       await checkCopy();
@@ -185,11 +198,20 @@ export class Snapshots {
    *
    * @param sweep Removes its volume, if that was deleted before and this was its last snapshot. The record
    *   goes after that: whoever asked again had been told that all was done, and the volume stayed.
+   * @param only The one that is meant, if one that was made since under its id is not.
    */
-  async delete(id: string, sweep: (volume: string) => Promise<void>): Promise<void> {
+  async delete(
+    id: string,
+    sweep: (volume: string) => Promise<void>,
+    only?: SnapshotRecord,
+  ): Promise<void> {
     const { store, records, seam } = this.#parts;
-    const record = await records.change(id, (now) => ({ ...now, state: "deleting" }));
-    if (record === undefined) return;
+    const isMeant = ({ created }: SnapshotRecord) => created === (only?.created ?? created);
+    const record = await records.change(
+      id,
+      (now) => isMeant(now) ? { ...now, state: "deleting" } : undefined,
+    );
+    if (record === undefined || !isMeant(record)) return;
     try {
       await removeSnapshot(store, record.volume, id, { seam });
     } catch (error) {

@@ -1,5 +1,5 @@
 /**
- * Work that is tried until it is done, for each volume by itself.
+ * Work that is tried until it is done, each piece by itself.
  *
  * @module
  */
@@ -9,23 +9,50 @@ import { Backoff } from "../store/retry.ts";
 /** Pauses between attempts, in milliseconds. */
 const [FIRST_PAUSE_MS, LONGEST_PAUSE_MS] = [500, 30_000];
 
-/** Tries for volumes. */
+/** How often work is tried. */
+export interface TriesTerms {
+  /**
+   * The longest pause between attempts of one piece, in milliseconds.
+   *
+   * @default 30 s
+   */
+  readonly longestPauseMs?: number;
+  /**
+   * Most attempts under way at a time.
+   *
+   * @default Any number
+   */
+  readonly atOnce?: number;
+}
+
+/** Tries pieces of work. */
 export class Tries {
+  readonly #longestPauseMs: number;
+  readonly #atOnce: number;
+  #underWay = 0;
+  /** What lets those go on that wait until fewer attempts are under way, in their order. */
+  readonly #waiting: (() => void)[] = [];
   /** Those that are tried, and what ends a pause. */
   readonly #trying = new Map<string, { stop: () => void; done: Promise<void> }>();
   #isOver = false;
 
+  /** On these terms. */
+  constructor({ longestPauseMs = LONGEST_PAUSE_MS, atOnce = Infinity }: TriesTerms = {}) {
+    this.#longestPauseMs = longestPauseMs;
+    this.#atOnce = atOnce;
+  }
+
   /**
-   * Tries something for a volume until it succeeds. One that is tried already goes on as it was.
+   * Tries something until it succeeds. What is tried already under its key goes on as it was.
    *
    * @param attempt One attempt.
    * @param failed Called with the error of the first attempt that fails.
    */
-  begin(volume: string, attempt: () => Promise<void>, failed: (error: unknown) => void): void {
-    if (this.#isOver || this.#trying.has(volume)) return;
+  begin(key: string, attempt: () => Promise<void>, failed: (error: unknown) => void): void {
+    if (this.#isOver || this.#trying.has(key)) return;
     const state = { stop: () => {}, done: Promise.resolve() };
-    this.#trying.set(volume, state);
-    state.done = this.#until(state, attempt, failed).finally(() => this.#trying.delete(volume));
+    this.#trying.set(key, state);
+    state.done = this.#until(state, attempt, failed).finally(() => this.#trying.delete(key));
   }
 
   async #until(
@@ -33,10 +60,10 @@ export class Tries {
     attempt: () => Promise<void>,
     failed: (error: unknown) => void,
   ): Promise<void> {
-    const backoff = new Backoff(Math.random, FIRST_PAUSE_MS, LONGEST_PAUSE_MS);
+    const backoff = new Backoff(Math.random, FIRST_PAUSE_MS, this.#longestPauseMs);
     while (!this.#isOver) {
       try {
-        return await attempt();
+        return await this.#amongFew(attempt);
       } catch (error) {
         if (backoff.failures === 0) failed(error);
       }
@@ -50,10 +77,26 @@ export class Tries {
     }
   }
 
+  /** Makes an attempt once few enough others are under way. */
+  async #amongFew(attempt: () => Promise<void>): Promise<void> {
+    while (this.#underWay >= this.#atOnce && !this.#isOver) {
+      await new Promise<void>((resolve) => this.#waiting.push(resolve));
+    }
+    if (this.#isOver) return;
+    this.#underWay++;
+    try {
+      await attempt();
+    } finally {
+      this.#underWay--;
+      this.#waiting.shift()?.();
+    }
+  }
+
   /** Begins nothing any more, and waits for attempts that are under way. */
   async end(): Promise<void> {
     this.#isOver = true;
     for (const { stop } of this.#trying.values()) stop();
+    for (const resolve of this.#waiting.splice(0)) resolve();
     await Promise.all([...this.#trying.values()].map(({ done }) => done));
   }
 }

@@ -235,8 +235,8 @@ export class Claims implements Exclusion, Disposable {
       // A renewal arrived whose answer was lost. It counts from no known time, so one more is made.
       claim.revision = entry.revision;
       claim.dueAt = seam.elapsed();
-    } catch (error) {
-      if (!(error instanceof KeyValueError)) throw error;
+    } catch {
+      // Whatever it was: one that were due at once would be renewed without a pause, as often as it fails.
       const longest = bucket.ttlMs * LONGEST_PAUSE;
       const ms = Math.min(longest, PAUSE_MS * 2 ** claim.failures++);
       claim.dueAt = seam.elapsed() + ms * (1 + this.#random()) / 2;

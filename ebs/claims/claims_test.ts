@@ -280,6 +280,31 @@ Deno.test("a claim that is gone is not made again once its time is over", async 
   assertEquals(created, 1);
 });
 
+// Regression: it was renewed without a pause, and nobody took the error.
+Deno.test("an error that no bucket should have is waited for like any other", async () => {
+  const cluster = new Cluster();
+  const { random, time } = cluster;
+  let updates = 0;
+  let isBroken = true;
+  const bucket = Object.assign(Object.create(cluster.bucket) as MemoryKeyValue, {
+    ttlMs: CLAIM_TTL_MS,
+    create: (key: string, value: Uint8Array) => cluster.bucket.create(key, value),
+    update(key: string, value: Uint8Array, revision: number) {
+      updates++;
+      if (isBroken) throw new TypeError("none of a bucket");
+      return cluster.bucket.update(key, value, revision);
+    },
+  });
+  const seam = { now: () => 0, uuid: () => "1", elapsed: () => time.now };
+  const claims = new Claims({ bucket, node: "a", seam, random, timer: time.after });
+  const claim = await time.until(claims.claim("v"));
+  await time.pass(CLAIM_TTL_MS * 3 / 4);
+  assert(updates > 2 && updates < 20, `${updates} attempts`);
+  isBroken = false;
+  await time.pass(CLAIM_TTL_MS);
+  assert(claim.isHeld);
+});
+
 Deno.test("what is released during a renewal, or after one whose answer was lost, is gone", async () => {
   for (const ms of [16_000, 30_000]) {
     const cluster = new Cluster();

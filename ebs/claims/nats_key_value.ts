@@ -61,6 +61,12 @@ export interface NatsBucketOptions {
    * @default 5 s
    */
   readonly timeoutMs?: number;
+  /**
+   * Takes a line for the log if fewer servers keep the bucket than are wished for.
+   *
+   * @default Nobody is told
+   */
+  readonly report?: (line: string) => void;
 }
 
 /**
@@ -72,7 +78,7 @@ export interface NatsBucketOptions {
  *   other way about, or if there are not as many servers as replicas.
  */
 export async function openNatsBucket(options: NatsBucketOptions): Promise<NatsKeyValue> {
-  const { connection, bucket, ttlMs, replicas, timeoutMs = TIMEOUT_MS } = options;
+  const { connection, bucket, ttlMs, replicas, timeoutMs = TIMEOUT_MS, report } = options;
   const [{ Kvm }, { jetstream, jetstreamManager }, { headers }] = await Promise.all([
     import("@nats-io/kv"),
     import("@nats-io/jetstream"),
@@ -89,12 +95,18 @@ export async function openNatsBucket(options: NatsBucketOptions): Promise<NatsKe
             ...{ ttl, replicas: count, history: 1, allow_direct: false },
           }))
       );
-    const kv = await make(ttlMs);
-    const { ttl } = await kv.status();
+    const made = async (wantedMs: number) => {
+      const kv = await make(wantedMs);
+      const { ttl, replicas: kept } = await kv.status();
+      const wished = replicas ?? REPLICAS;
+      if (kept < wished) report?.(fewer(bucket, kept, wished));
+      return { kv, ttl };
+    };
+    const { kv, ttl } = await made(ttlMs);
     if ((ttl === 0) !== (ttlMs === 0)) throw wrongLife(bucket, ttl, ttlMs);
     // With the life that it had: whoever has claims in it counts on that.
     return new NatsKeyValue({
-      ...{ kv, ttlMs: ttl, bucket, makeAgain: () => make(ttl) },
+      ...{ kv, ttlMs: ttl, bucket, makeAgain: () => made(ttl) },
       async mark(key, revision) {
         const marker = headers();
         marker.set("KV-Operation", "DEL");
@@ -235,10 +247,22 @@ export class NatsKeyValue implements KeyValue {
         return await ask();
       } catch (error) {
         if (!isGone(error)) throw error;
-        await (this.#making ??= this.#parts.makeAgain().finally(() => this.#making = undefined));
+        await (this.#making ??= this.#makeAgain());
         return await ask();
       }
     });
+  }
+
+  async #makeAgain(): Promise<void> {
+    try {
+      await this.#parts.makeAgain();
+    } catch (error) {
+      // Fewer servers than replicas are no wrong argument by now: the others are away, and may come back.
+      const reason = `it was gone, and could not be made again: ${thrownText(error)}`;
+      throw new Error(reason, { cause: error });
+    } finally {
+      this.#making = undefined;
+    }
   }
 }
 
@@ -303,6 +327,12 @@ async function asked<T>(what: string, ask: () => Promise<T>): Promise<T> {
     const remedy = "see whether the NATS server can be reached and has JetStream";
     throw new KeyValueError(`${what}: ${error.message}; ${remedy}`, { cause: error });
   }
+}
+
+function fewer(bucket: string, kept: number, wished: number): string {
+  const servers = `${kept} server${kept === 1 ? "" : "s"} of NATS`;
+  return `the bucket ${bucket} is kept by ${servers}, and not by ${wished}: ` +
+    `what it has is lost with ${kept === 1 ? "that one" : "them"}`;
 }
 
 function wrongLife(bucket: string, foundMs: number, wantedMs: number): UblkError {

@@ -23,6 +23,12 @@ export interface OpenClaimsOptions {
    * @default 3 in a cluster of so many, else 1
    */
   readonly replicas?: number;
+  /**
+   * Takes a line for the log if fewer servers keep the bucket than are wished for.
+   *
+   * @default Nobody is told
+   */
+  readonly report?: (line: string) => void;
 }
 
 /**
@@ -35,8 +41,8 @@ export interface OpenClaimsOptions {
  *   there are not as many servers as replicas.
  */
 export async function openClaims(options: OpenClaimsOptions): Promise<Claims | undefined> {
-  const { connection, node, replicas } = options;
-  const terms = { connection, replicas, bucket: CLAIMS_BUCKET, ttlMs: CLAIM_TTL_MS };
+  const { connection, node, replicas, report } = options;
+  const terms = { connection, replicas, report, bucket: CLAIMS_BUCKET, ttlMs: CLAIM_TTL_MS };
   try {
     return new Claims({ bucket: await openNatsBucket(terms), node, seam: MACHINE });
   } catch (error) {

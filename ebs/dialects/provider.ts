@@ -73,10 +73,10 @@ function volumeBody({ id, bytes, state, isEncrypted, record }: VolumeView): obje
   };
 }
 
-function snapshotBody({ id, volume, bytes, created, state }: SnapshotRecord): object {
+function snapshotBody({ id, volume, bytes, created, taken, state }: SnapshotRecord): object {
   return {
     ...{ id, source_volume_id: volume, size_bytes: bytes, state, handle: snapshotHandle(id) },
-    created_at: new Date(created).toISOString(),
+    created_at: new Date(taken ?? created).toISOString(),
   };
 }
 

@@ -1,6 +1,6 @@
 /** Requests as rows answer them, at nodes that pass them on to each other. */
 
-import { assertEquals } from "@std/assert";
+import { assert, assertEquals } from "@std/assert";
 import { Bed, MIB } from "../../tests/ebs/bed.ts";
 import { MACHINE } from "../../volume/seam.ts";
 import { listVolumes } from "../../volume/list.ts";
@@ -135,12 +135,36 @@ Deno.test("snapshot.create + repeated while it is made, and after that + is one 
   const ids = [...asked, ...bodies].map(({ operation_id }) => operation_id);
   assertEquals([new Set(ids).size, typeof ids[0]], [1, "string"]);
   assertEquals(asked.map(({ snapshot }) => snapshot.state), ["pending", "pending", "completed"]);
-  // What it is does not change while it is made.
-  const whats = [...asked, ...bodies].map(({ snapshot: { size_bytes, created_at } }) =>
-    `${size_bytes} ${created_at}`
-  );
-  assertEquals([new Set(whats).size, asked[0].snapshot.size_bytes], [1, GIB]);
+  // Its size does not change while it is made, and its time once: it was asked for, and then taken.
+  const snapshots = [...asked, ...bodies].map(({ snapshot }) => snapshot);
+  assertEquals(new Set(snapshots.map(({ size_bytes }) => size_bytes)), new Set([GIB]));
+  const timesOf = (wanted: string) =>
+    new Set(
+      snapshots.flatMap(({ state, created_at }) => state === wanted ? [created_at] : []),
+    );
+  const times = ["pending", "completed"].map((state) => [...timesOf(state)]);
+  assertEquals(times.map(({ length }) => length), [1, 1]);
+  assert(times[0]![0]! <= times[1]![0]!);
   assertEquals(bodies.map(({ snapshot }) => snapshot.state), Array(3).fill("completed"));
+});
+
+// Regression: it said that what it has was taken when it was asked for.
+Deno.test("snapshot.create + complete long after it was asked for + says when it was taken, and is one operation", async () => {
+  await using bed = await Bed.inMemory();
+  const nodes = await withSnapshot(bed);
+  const create = () => nodes.ask("one", "ebs.provider.v1.snapshot.create.v", snapshotOf("v", "t"));
+  await Records.snapshots(bed.store, MACHINE).create({
+    ...{ id: "t", volume: "v", state: "pending", created: 1000, bytes: GIB },
+  });
+  const begun = MACHINE.now();
+  const asked = await create();
+  await nodes.settled();
+  const made = await create();
+  await nodes.settled();
+  assertEquals([asked.operation_id, made.operation_id], ["op-t-1000", "op-t-1000"]);
+  assertEquals(asked.snapshot.created_at, "1970-01-01T00:00:01.000Z");
+  const late = Date.parse(made.snapshot.created_at) - begun;
+  assert(late >= 0 && late < 60_000, `${late} ms`);
 });
 
 /** Makes a snapshot one that is still being made. */

@@ -37,13 +37,19 @@ export interface NatsTerms {
   /**
    * How long a server may take to answer, in milliseconds.
    *
-   * @default 10_000
+   * @default 4_000
    */
   readonly timeoutMs?: number;
 }
 
 const DEFAULT_SERVER = "nats://127.0.0.1:4222";
-const CONNECT_MS = 10_000;
+const DEFAULT_PORT = 4222;
+/**
+ * How long a server is dialled, in milliseconds. The client has one limit for the first connection and
+ * for those after a loss: a claim that has 12 s left by then (see below) outlives a dead server among
+ * those that are dialled.
+ */
+const CONNECT_MS = 4000;
 /**
  * How often a server is pinged, in milliseconds, and how many pings it may leave without an answer. A
  * claim that was just to be renewed when its server vanished has 27 s left. After three intervals, 15 s,
@@ -55,8 +61,9 @@ const MOST_PINGS = 2;
 
 /** Connects. A connection that breaks is made again, for as long as it takes. @throws {UblkError} */
 export async function connectNats(terms: NatsTerms): Promise<NatsConnection> {
-  const servers = terms.servers.length > 0 ? [...terms.servers] : [DEFAULT_SERVER];
-  for (const server of servers) checkServer(server);
+  const given = terms.servers.length > 0 ? terms.servers : [DEFAULT_SERVER];
+  for (const server of given) checkServer(server);
+  const servers = distinctServers(given);
   const { connect, ...authenticators } = await import("@nats-io/transport-node");
   const options: ConnectionOptions = {
     ...{ servers, name: terms.name, timeout: terms.timeoutMs ?? CONNECT_MS },
@@ -84,9 +91,33 @@ export async function connectNats(terms: NatsTerms): Promise<NatsConnection> {
   }
 }
 
-/** The server that was dialled longest ago. */
-function longestUnused(servers: readonly Readonly<Server>[]): Readonly<Server> {
-  return servers.reduce((one, other) => other.lastConnect < one.lastConnect ? other : one);
+/**
+ * Servers, each once. Of one that was named twice, the client dials the first only, and so the second
+ * one was always the one that had not been dialled yet: nobody went to another server any more.
+ */
+export function distinctServers(servers: readonly string[]): string[] {
+  const byHost = new Map<string, string>();
+  for (const server of servers) {
+    const { hostname, port } = new URL(server);
+    const host = `${hostname.toLowerCase()}:${port || DEFAULT_PORT}`;
+    if (!byHost.has(host)) byHost.set(host, server);
+  }
+  return [...byHost.values()];
+}
+
+/**
+ * The server that was dialled longest ago. Of those that never were, one that was named comes first:
+ * servers tell their addresses, and one of these may be that of the server that has just been lost.
+ */
+export function longestUnused<S extends Pick<Server, "lastConnect" | "gossiped">>(
+  servers: readonly S[],
+): S {
+  return servers.reduce((one, other) => {
+    if (other.lastConnect !== one.lastConnect) {
+      return other.lastConnect < one.lastConnect ? other : one;
+    }
+    return one.gossiped && !other.gossiped ? other : one;
+  });
 }
 
 type Authenticators = Pick<

@@ -15,13 +15,16 @@ import { WANTED_BUCKET, WantedVolumes } from "./wanted.ts";
  * @throws {KeyValueError} if the server cannot be reached, or has no JetStream.
  * @param replicas Servers that keep the bucket, if it has to be made; by default 3 in a cluster of so
  *   many, else 1.
+ * @param report Takes a line for the log if fewer servers keep it than are wished for.
  * @throws {UblkError} `INVALID_ARGUMENT` if entries of the bucket run out, or if there are not as many
  *   servers as replicas.
  */
 export async function openWanted(
   connection: NatsConnection,
   replicas?: number,
+  report?: (line: string) => void,
 ): Promise<WantedVolumes> {
-  const bucket = await openNatsBucket({ connection, bucket: WANTED_BUCKET, ttlMs: 0, replicas });
+  const terms = { connection, bucket: WANTED_BUCKET, ttlMs: 0, replicas, report };
+  const bucket = await openNatsBucket(terms);
   return new WantedVolumes({ bucket, clock: () => MACHINE.clock() });
 }

@@ -101,6 +101,14 @@ export class WantedVolumes {
     }, node);
   }
 
+  /** Notes how a node has a volume, if it is still to have it. @throws {KeyValueError} */
+  async note(volume: string, node: string, how: unknown): Promise<void> {
+    await this.#change(volume, (before) => {
+      const isOurs = before?.state === "attached" && before.node === node;
+      return isOurs ? { ...before, how } : undefined;
+    });
+  }
+
   /**
    * Asks another node to have a volume that one has, which is dead or asked to let go. Idempotent.
    *

@@ -263,8 +263,7 @@ Deno.test("connectNats + a server whose host vanishes + goes to the other one be
   const connection = await connectNats({ servers, name: "test" });
   const before = connection.getServer();
   relays.find(({ address }) => address === before)!.silence();
-  // A claim that was just to be renewed has 27 s left, and a renewal takes its time. To dial the silent
-  // server once more would take 10 s.
+  // A claim that was just to be renewed has 27 s left, and a renewal takes its time.
   const timer = setTimeout(() => connection.close(), 22_000);
   const events = [];
   for await (const { type } of connection.status()) {

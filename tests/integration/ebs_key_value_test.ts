@@ -126,8 +126,14 @@ Deno.test("a bucket with more replicas than servers is refused if they were aske
   );
   assertEquals(error.code, "INVALID_ARGUMENT");
   const { streams } = await jetstreamManager(connection);
-  await openNatsBucket({ connection, bucket: "B", ttlMs: 0 });
+  const lines: string[] = [];
+  const report = (line: string) => void lines.push(line);
+  await openNatsBucket({ connection, bucket: "B", ttlMs: 0, report });
   assertEquals((await streams.info("KV_B")).config.num_replicas, 1);
+  // Whoever asks for one is told nothing.
+  await openNatsBucket({ connection, bucket: "C", ttlMs: 0, replicas: 1, report });
+  assertEquals(lines.length, 1);
+  assertStringIncludes(lines[0]!, "the bucket B is kept by 1 server of NATS, and not by 3");
   await connection.close();
 });
 
