@@ -23,7 +23,11 @@ import {
  */
 const WRONG_LAST_SEQUENCE: ReadonlySet<unknown> = new Set([10071, 10164]);
 /** Its codes of more replicas than there are servers: without a cluster, and in one. */
-const TOO_FEW_SERVERS: ReadonlySet<unknown> = new Set([10074, 10005]);
+const NO_CLUSTER = 10074;
+const TOO_FEW_PEERS = 10005;
+/** How often a cluster that begins gets time to find its servers, and how long, in milliseconds. */
+const PEER_TRIES = 10;
+const PEER_PAUSE_MS = 500;
 /** Its code of a stream that is not there. */
 const STREAM_NOT_FOUND = 10059;
 /** Servers that keep a bucket, if there are so many, and otherwise one. */
@@ -99,7 +103,9 @@ export async function openNatsBucket(options: NatsBucketOptions): Promise<NatsKe
       const kv = await make(wantedMs);
       const { ttl, replicas: kept } = await kv.status();
       const wished = replicas ?? REPLICAS;
-      if (kept < wished) report?.(fewer(bucket, kept, wished));
+      // A server without a cluster has all that there is.
+      const isClustered = connection.info?.cluster !== undefined;
+      if (kept < wished && isClustered) report?.(fewer(bucket, kept, wished));
       return { kv, ttl };
     };
     const { kv, ttl } = await made(ttlMs);
@@ -281,18 +287,29 @@ async function madeOf(
   replicas: number | undefined,
   make: (replicas: number) => Promise<KV>,
 ): Promise<KV> {
-  try {
-    return await make(replicas ?? REPLICAS);
-  } catch (error) {
-    if (!TOO_FEW_SERVERS.has(codeOf(error))) throw error;
-    if (replicas === undefined) return await make(1);
-    throw new UblkError("INVALID_ARGUMENT", {
-      operation: `make a bucket with ${replicas} replicas`,
-      reason: thrownText(error),
-      hint: "ask for fewer, or add servers of NATS to the cluster",
-      cause: error,
-    });
+  for (let left = PEER_TRIES;; left--) {
+    try {
+      return await make(replicas ?? REPLICAS);
+    } catch (error) {
+      const code = codeOf(error);
+      if (code !== NO_CLUSTER && code !== TOO_FEW_PEERS) throw error;
+      if (code === NO_CLUSTER || left === 0) {
+        if (replicas === undefined) return await make(1);
+        throw tooFew(replicas, error);
+      }
+    }
+    // A bucket that was made as the cluster began had one replica for good.
+    await new Promise((resolve) => setTimeout(resolve, PEER_PAUSE_MS));
   }
+}
+
+function tooFew(replicas: number, cause: unknown): UblkError {
+  return new UblkError("INVALID_ARGUMENT", {
+    operation: `make a bucket with ${replicas} replicas`,
+    reason: thrownText(cause),
+    hint: "ask for fewer, or add servers of NATS to the cluster",
+    cause,
+  });
 }
 
 function entryOf({ key, value, revision }: KeyValueEntry): KeyValueEntry {
