@@ -59,6 +59,8 @@ const REQUEST_BYTES = 256 << 10;
 const REQUESTS = 64;
 /** Memory to read the journal with. */
 const WINDOW_BYTES = 4 << 20;
+/** How long a close waits at last for what is under way, in milliseconds. */
+const LAST_MS = 1000;
 
 /** Checked options of an opening. */
 export interface OpenParts {
@@ -254,14 +256,17 @@ export async function openForWriting(
         host.giveUp();
         throw error;
       } finally {
-        // Only a call of the store that never returns could keep it: it can harm nobody.
-        await late.orBefore(pace.close(), () => undefined).catch(() => {});
-        await late.orBefore(leaseKeeper.stop(), () => undefined).catch(() => {});
-        await late.orBefore(watch.close(), () => undefined);
-        await late.orBefore(keeper.close(), () => undefined);
+        late.cancel();
+        // What is under way mostly ends at once: without this it went on after the close. Only a call of
+        // the store that never returns is left: it can harm nobody.
+        const last = lateness(LAST_MS);
+        await last.orBefore(pace.close(), () => undefined).catch(() => {});
+        await last.orBefore(leaseKeeper.stop(), () => undefined).catch(() => {});
+        await last.orBefore(watch.close(), () => undefined);
+        await last.orBefore(keeper.close(), () => undefined);
+        last.cancel();
         await host.idle();
         host.end();
-        late.cancel();
         chunks.stop();
         await owned.disposeAsync();
       }
