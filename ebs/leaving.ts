@@ -97,7 +97,7 @@ export class Leaving {
         report(`${volume}: its journal is still there: ${ebsErrorOf(error).message}`);
       });
     }
-    // Whoever dies here finds the record, and comes back to this.
+    // A node that dies here finds the record at its next start, and repeats this.
     dropCache(volume);
     records.remove(volume);
   }

@@ -5,6 +5,7 @@
  */
 
 import { Backoff } from "../store/retry.ts";
+import { Slots } from "../store/slots.ts";
 
 /** Pauses between attempts, in milliseconds. */
 const [FIRST_PAUSE_MS, LONGEST_PAUSE_MS] = [500, 30_000];
@@ -28,10 +29,8 @@ export interface TriesTerms {
 /** Tries pieces of work. */
 export class Tries {
   readonly #longestPauseMs: number;
-  readonly #atOnce: number;
-  #underWay = 0;
-  /** What lets those go on that wait until fewer attempts are under way, in their order. */
-  readonly #waiting: (() => void)[] = [];
+  /** For attempts: those that wait for one have their turns also after the end, and do nothing. */
+  readonly #slots: Slots;
   /** Those that are tried, and what ends a pause. */
   readonly #trying = new Map<string, { stop: () => void; done: Promise<void> }>();
   #isOver = false;
@@ -39,7 +38,7 @@ export class Tries {
   /** On these terms. */
   constructor({ longestPauseMs = LONGEST_PAUSE_MS, atOnce = Infinity }: TriesTerms = {}) {
     this.#longestPauseMs = longestPauseMs;
-    this.#atOnce = atOnce;
+    this.#slots = new Slots(atOnce);
   }
 
   /**
@@ -63,7 +62,9 @@ export class Tries {
     const backoff = new Backoff(Math.random, FIRST_PAUSE_MS, this.#longestPauseMs);
     while (!this.#isOver) {
       try {
-        return await this.#amongFew(attempt);
+        return await this.#slots.run(async () => {
+          if (!this.#isOver) await attempt();
+        });
       } catch (error) {
         if (backoff.failures === 0) failed(error);
       }
@@ -77,26 +78,10 @@ export class Tries {
     }
   }
 
-  /** Makes an attempt once few enough others are under way. */
-  async #amongFew(attempt: () => Promise<void>): Promise<void> {
-    while (this.#underWay >= this.#atOnce && !this.#isOver) {
-      await new Promise<void>((resolve) => this.#waiting.push(resolve));
-    }
-    if (this.#isOver) return;
-    this.#underWay++;
-    try {
-      await attempt();
-    } finally {
-      this.#underWay--;
-      this.#waiting.shift()?.();
-    }
-  }
-
   /** Begins nothing any more, and waits for attempts that are under way. */
   async end(): Promise<void> {
     this.#isOver = true;
     for (const { stop } of this.#trying.values()) stop();
-    for (const resolve of this.#waiting.splice(0)) resolve();
     await Promise.all([...this.#trying.values()].map(({ done }) => done));
   }
 }

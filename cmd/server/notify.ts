@@ -31,7 +31,7 @@ export interface NotifyWish {
   readonly limitMs: number | undefined;
 }
 
-/** What a connection measures, and how long it waits. */
+/** How a connection measures progress, and how long it waits. */
 export interface ManagerTerms {
   /**
    * Returns the work that the process has done so far. It makes progress if this has grown by 1.

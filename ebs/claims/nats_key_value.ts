@@ -183,7 +183,7 @@ export class NatsKeyValue implements KeyValue {
     return true;
   }
 
-  /** What has been written since stays. A marker that stays is no error. */
+  /** Removes a marker, but no later value. If that fails, the marker stays, which is no error. */
   async #forget(key: string, marker: number): Promise<void> {
     try {
       await this.#parts.purge(key, marker);

@@ -28,7 +28,7 @@ const PAGE = {
   starting_token: MAYBE_ID,
 };
 /**
- * What of the parameters of a volume has a meaning here. They are texts with some clients; what is
+ * The parameters of a volume that have a meaning here. They are texts with some clients; what is
  * neither would be dropped in silence, and the volume lie there for everybody to read.
  */
 const PARAMETERS = v.object({
@@ -237,7 +237,7 @@ async function beginSnapshot(
 ): Promise<object> {
   const { record, completion } = await service.beginSnapshot(id, volume_id);
   const operation = {
-    // Whoever asks again asks about the same work: by a random one, nobody could tell.
+    // A repeated request is about the same work, and so has the same id. A random one would not tell.
     operation_id: `op-${id}-${record.created}`,
     completion_subject: completionSubject(id),
   };

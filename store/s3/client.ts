@@ -14,7 +14,7 @@ import { Pace } from "../pace.ts";
 import { StoreError } from "../store.ts";
 import type { CredentialSource, S3Credentials } from "./credentials.ts";
 import type { S3Place } from "./place.ts";
-import { Slots } from "./slots.ts";
+import { Slots } from "../slots.ts";
 
 /**
  * A body of fewer bytes never waits for the limit of bandwidth: a lease is renewed by one, and an
